@@ -1,0 +1,33 @@
+# Compiler, linker and cache settings shared by every target.
+find_program(CORTEN_CCACHE ccache)
+if(CORTEN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # base_dir makes object files shareable between work trees.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${CORTEN_CCACHE})
+endif()
+find_program(CORTEN_MOLD mold)
+if(CORTEN_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(corten_flags INTERFACE)
+target_include_directories(corten_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(corten_flags INTERFACE FMT_HEADER_ONLY _GNU_SOURCE
+  $<$<BOOL:${CORTEN_FAILPOINTS}>:CORTEN_FAILPOINTS=1>
+  CORTEN_VERSION="${PROJECT_VERSION}")
+target_compile_options(corten_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror
+  -fvisibility=hidden -ffunction-sections -fdata-sections -fno-plt
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(corten_flags INTERFACE -Wthread-safety -Wno-gnu-statement-expression-from-macro-expansion -Wno-sign-conversion)
+endif()
+add_link_options(-Wl,--gc-sections)
+
+if(CORTEN_SANITIZE)
+  add_compile_options(-fsanitize=${CORTEN_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${CORTEN_SANITIZE})
+  add_compile_definitions(CORTEN_SANITIZED=1)
+endif()
+find_package(Threads REQUIRED)
