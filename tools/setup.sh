@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs every Debian 12 package that building (`build`) or testing (`test`) Corten needs. Usage: tools/setup.sh build|test|all
+# Idempotent: packages that are there already cost one dpkg query.
+set -eu
+
+build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-compiler protobuf-compiler-grpc
+  libgrpc++-dev libprotobuf-dev libssl-dev zlib1g-dev libisal-dev libzstd-dev libcurl4-openssl-dev
+  nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libre2-dev libjemalloc-dev"
+test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
+  runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs"
+
+case "${1:-all}" in
+  build) want="$build" ;;
+  test) want="$test" ;;
+  all) want="$build $test" ;;
+  *) echo "usage: $0 build|test|all" >&2; exit 2 ;;
+esac
+
+missing=""
+for package in $want; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+echo "installing:$missing"
+if [ "$(id -u)" != 0 ]; then
+  echo "tools/setup.sh: run as root, or install by hand: apt-get install --no-install-recommends$missing" >&2
+  exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+# shellcheck disable=SC2086 # a list of words is meant
+apt-get install -q -y --no-install-recommends $missing
