@@ -1,0 +1,80 @@
+#include "base/clock.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "base/executor.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/sha256.h"
+
+namespace corten {
+namespace {
+
+TEST(Clock, Rfc3339RoundTrips) {
+  const Time time = ParseRfc3339("2026-11-21T01:41:31.058025437Z").value();
+  EXPECT_EQ(time.seconds, 1795225291);
+  EXPECT_EQ(FormatRfc3339(time), "2026-11-21T01:41:31.058025437Z");
+  EXPECT_EQ(ParseRfc3339("2026-11-21T03:41:31+02:00").value(), ParseRfc3339("2026-11-21T01:41:31Z").value());
+  EXPECT_EQ(FormatRfc3339(kZeroTime), "0001-01-01T00:00:00Z");
+  for (const char* bad : {"", "2026", "2026-13-21T01:41:31Z", "2026-11-21T01:41:31", "2026-11-21 01:41:31Z", "2026-11-21T01:41:31.Z"}) {
+    EXPECT_FALSE(ParseRfc3339(bad).ok()) << bad;
+  }
+}
+
+TEST(Clock, DurationsReadAndPrintAsInGo) {
+  EXPECT_EQ(ParseDuration("1h2m3.5s").value(), 3723500000000);
+  EXPECT_EQ(ParseDuration("-250ms").value(), -250000000);
+  EXPECT_EQ(FormatDuration(60000000000), "1m0s");
+  EXPECT_EQ(FormatDuration(4 * 3600000000000), "4h0m0s");
+  EXPECT_EQ(FormatDuration(100000000), "100ms");
+  EXPECT_EQ(FormatDuration(1500000000), "1.5s");
+  for (const char* bad : {"", "10", "s", "1x", "1..5s", "99999999999h"}) EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
+}
+
+TEST(Hash, BothImplementationsAgree) {
+  std::string data;
+  for (int i = 0; i < 300; ++i) {
+    EXPECT_EQ(StrCat("sha256:", SmallSha256Hex(data)), Sha256Digest(data));
+    data.push_back(static_cast<char>(i * 7));
+  }
+  EXPECT_EQ(SmallSha256Hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+TEST(Log, LinesLookLikeContainerds) {
+  EXPECT_EQ(log::FormatLine(log::Format::kText, log::Level::kWarn, "T", "two words", {{"id", "a b"}, {"n", "1"}}),
+            "time=\"T\" level=warning msg=\"two words\" id=\"a b\" n=1");
+  EXPECT_EQ(log::FormatLine(log::Format::kJson, log::Level::kInfo, "T", "a\"b\xff", {{"id", "x"}}),
+            "{\"id\":\"x\",\"level\":\"info\",\"msg\":\"a\\\"b\\ufffd\",\"time\":\"T\"}");
+}
+
+TEST(Executor, RunsEverythingAcceptedAndRefusesBeyondTheQueue) {
+  std::atomic<int> ran{0};
+  int accepted = 0;
+  {
+    Executor executor("test", {.threads = 2, .queue = 8});
+    std::mutex hold;
+    hold.lock();
+    for (int i = 0; i < 30; ++i) {
+      if (executor.Submit([&] { const std::lock_guard wait(hold); ++ran; }).ok()) ++accepted;
+    }
+    EXPECT_LT(accepted, 30);
+    EXPECT_GE(accepted, 8);
+    hold.unlock();
+  }
+  EXPECT_EQ(ran.load(), accepted);
+}
+
+TEST(Gate, CloseWaitsForHoldsAndRefusesNewOnes) {
+  Gate gate;
+  {
+    const Gate::Hold hold = gate.Enter().value();
+    EXPECT_FALSE(gate.Close(std::chrono::milliseconds(1)));
+  }
+  EXPECT_TRUE(gate.Close(std::chrono::milliseconds(1)));
+  EXPECT_FALSE(gate.Enter().ok());
+}
+
+}  // namespace
+}  // namespace corten
