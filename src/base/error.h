@@ -209,12 +209,14 @@ inline Status Ok() { return {}; }
 
 // Yields the value of `expr` (a Result), or returns its error from the enclosing function.
 // Stands only as a whole initialiser, assignment or statement (docs: STYLE, errors).
-#define TRY(expr)                                                  \
-  __extension__({                                                  \
-    auto corten_try_result_ = (expr);                              \
-    if (!corten_try_result_.ok()) [[unlikely]]                     \
-      return std::move(corten_try_result_).TakeError();            \
-    std::move(corten_try_result_).value();                         \
+#define TRY(expr) CORTEN_TRY_NUMBERED(expr, __COUNTER__)  // numbered: a TRY may stand in a lambda inside a TRY
+#define CORTEN_TRY_NUMBERED(expr, n) CORTEN_TRY_NAMED(expr, corten_try_result_, n)
+#define CORTEN_TRY_NAMED(expr, name, n)                    \
+  __extension__({                                          \
+    auto name##n = (expr);                                 \
+    if (!name##n.ok()) [[unlikely]]                        \
+      return std::move(name##n).TakeError();               \
+    std::move(name##n).value();                            \
   })
 
 }  // namespace corten

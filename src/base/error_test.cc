@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 
 namespace corten {
@@ -43,4 +44,22 @@ TEST(Error, WireTextDoesNotRepeatTheMarker) {
 TEST(Quoted, EscapesLikeGo) { EXPECT_EQ(Quoted("a\"b\n\x01"), "\"a\\\"b\\n\\x01\""); }
 
 }  // namespace
+Status RunTwice(const std::function<Status()>& fn) {
+  TRY(fn());
+  return fn();
+}
+
+TEST(Error, TryMayStandInALambdaInsideATry) {
+  int sum = 0;
+  const auto nested = [&]() -> Status {
+    TRY(RunTwice([&]() -> Status {
+      sum += TRY(Half(8));
+      return Ok();
+    }));
+    return Ok();
+  };
+  EXPECT_TRUE(nested().ok());
+  EXPECT_EQ(sum, 8);
+}
+
 }  // namespace corten
