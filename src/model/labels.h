@@ -1,0 +1,24 @@
+// Labels, and the Any that travels unopened.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/error.h"
+
+namespace corten::model {
+
+// Sorted by key, as they are listed and stored.
+using Labels = std::map<std::string, std::string, std::less<>>;
+
+// Each key plus value at most 4096 bytes (metadata.md 2); kInvalidArgument naming the key otherwise.
+Status ValidateLabels(const Labels& labels);
+
+// google.protobuf.Any, opaque: stored and returned byte for byte.
+struct Any {
+  std::string type_url;
+  std::string value;
+  bool operator==(const Any&) const = default;
+};
+
+}  // namespace corten::model
