@@ -7,7 +7,7 @@ build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-com
   libgrpc++-dev libprotobuf-dev libssl-dev zlib1g-dev libisal-dev libzstd-dev libcurl4-openssl-dev
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libre2-dev libjemalloc-dev"
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
-  runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf"
+  runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
 
 case "${1:-all}" in
   build) want="$build" ;;
