@@ -23,7 +23,7 @@ TEST(Digest, ParsesOnlyKnownForms) {
   const std::string hex(64, 'a');
   EXPECT_EQ(Digest::Parse("sha256:" + hex).value().hex(), hex);
   EXPECT_TRUE(Digest::Parse("sha512:" + std::string(128, '0')).ok());
-  for (const std::string bad : {std::string("sha256:"), "sha256:" + hex + "a", "sha256:" + std::string(64, 'A'), std::string("md5:abc"), hex, std::string(":x")}) {
+  for (const std::string& bad : std::vector<std::string>{std::string("sha256:"), "sha256:" + hex + "a", "sha256:" + std::string(64, 'A'), std::string("md5:abc"), hex, std::string(":x")}) {
     EXPECT_FALSE(Digest::Parse(bad).ok()) << bad;
   }
 }
