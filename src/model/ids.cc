@@ -39,4 +39,25 @@ Status ValidateLabels(const Labels& labels) {
   return Ok();
 }
 
+Status UpdateLabels(Labels& current, const Labels& given, const std::vector<std::string>& paths) {
+  constexpr std::string_view kPrefix = "labels.";
+  Labels updated = current;
+  if (paths.empty()) updated = given;
+  for (const std::string& path : paths) {
+    if (path == "labels") {
+      updated = given;
+    } else if (path.starts_with(kPrefix)) {
+      const std::string key = path.substr(kPrefix.size());
+      const auto found = given.find(key);
+      updated[key] = found == given.end() ? std::string() : found->second;
+    } else {
+      return InvalidArgumentError("cannot update ", Quoted(path), " field");
+    }
+  }
+  std::erase_if(updated, [](const auto& label) { return label.second.empty(); });
+  TRY(ValidateLabels(updated));
+  current = std::move(updated);
+  return Ok();
+}
+
 }  // namespace corten::model

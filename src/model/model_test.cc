@@ -45,5 +45,18 @@ TEST(Platform, MatchesCompatibleMachinesInOrder) {
   EXPECT_LT(PlatformMatch(v7, v7), PlatformMatch(v7, ParsePlatform("linux/arm/v6").value()));
 }
 
+TEST(Labels, UpdateTouchesWhatThePathsName) {
+  Labels labels = {{"a", "1"}, {"b.c/d", "2"}};
+  ASSERT_TRUE(UpdateLabels(labels, {{"b.c/d", "3"}, {"x", "y"}}, {"labels.b.c/d", "labels.a"}).ok());
+  EXPECT_EQ(labels, (Labels{{"b.c/d", "3"}}));
+  ASSERT_TRUE(UpdateLabels(labels, {{"n", "1"}, {"empty", ""}}, {}).ok());
+  EXPECT_EQ(labels, (Labels{{"n", "1"}}));
+  ASSERT_TRUE(UpdateLabels(labels, {{"m", "1"}}, {"labels"}).ok());
+  EXPECT_EQ(labels, (Labels{{"m", "1"}}));
+  EXPECT_TRUE(UpdateLabels(labels, {}, {"size"}).error().Is(Code::kInvalidArgument));
+  EXPECT_TRUE(UpdateLabels(labels, {{"k", std::string(4096, 'v')}}, {}).error().Is(Code::kInvalidArgument));
+  EXPECT_EQ(labels, (Labels{{"m", "1"}}));
+}
+
 }  // namespace
 }  // namespace corten::model
