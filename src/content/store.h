@@ -109,13 +109,15 @@ class Store {
   virtual Result<std::unique_ptr<Reader>> OpenReader(const model::Digest& digest) = 0;
 
   // Begins or resumes the ingest `options.ref`.
-  // kAlreadyExists: the expected blob is there already. kUnavailable: another writer holds the ref. kInvalidArgument:
-  // empty ref, or `total` differs from the ingest's.
+  // An ingest whose known total differs from a `total` > 0 is thrown away and begun anew.
+  // kAlreadyExists: the expected blob is there already. kUnavailable: another writer holds the ref (text: `ref X locked
+  // for 5s (since 2026-...)`). kInvalidArgument: empty ref.
   virtual Result<std::unique_ptr<Writer>> OpenWriter(const WriterOptions& options) = 0;
   // kNotFound.
   virtual Result<IngestStatus> GetStatus(const std::string& ref) = 0;
   virtual Result<std::vector<IngestStatus>> ListStatuses(const Filters& filters) = 0;
-  // Removes an ingest. kNotFound.
+  // Removes an ingest, even while a writer holds it: that writer's calls answer kNotFound from then on, and it keeps the
+  // ref locked until it goes. kNotFound.
   virtual Status Abort(const std::string& ref) = 0;
 };
 
