@@ -1,0 +1,277 @@
+#include "os/cgroup_metrics.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+
+#include "base/dir.h"
+
+namespace corten::os {
+
+namespace {
+
+constexpr size_t kMaxFile = size_t{4} << 20;
+constexpr uint64_t kNanosPerTick = 1000000000 / 100;  // USER_HZ is 100 on every Linux ABI
+
+std::string ReadText(const std::string& dir, std::string_view file) {
+  if (dir.empty()) return "";
+  Result<std::string> text = ReadFileAt(StrCat(dir, "/", file), kMaxFile);
+  return text.ok() ? std::move(*text) : "";
+}
+
+std::string_view NextWord(std::string_view* text) {
+  while (!text->empty() && (text->front() == ' ' || text->front() == '\t')) text->remove_prefix(1);
+  const size_t end = text->find_first_of(" \t\n");
+  const std::string_view word = text->substr(0, end);
+  text->remove_prefix(end == std::string_view::npos ? text->size() : end);
+  return word;
+}
+
+// "max" and numbers beyond 64 bits are UINT64_MAX; anything else unreadable is 0.
+uint64_t Number(std::string_view text) {
+  uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec == std::errc::result_out_of_range || text == "max") return UINT64_MAX;
+  return parsed.ec == std::errc() ? value : 0;
+}
+
+uint64_t ReadNumber(const std::string& dir, std::string_view file, bool* present = nullptr) {
+  const std::string text = ReadText(dir, file);
+  if (present != nullptr) *present = *present || !text.empty();
+  std::string_view rest = text;
+  return Number(NextWord(&rest));
+}
+
+template <typename F>
+void ForEachLine(std::string_view text, F f) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    if (end != 0) f(text.substr(0, end));
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  }
+}
+
+// "8:16" into two numbers.
+bool ParseDevice(std::string_view text, uint64_t* major, uint64_t* minor) {
+  const size_t colon = text.find(':');
+  return colon != std::string_view::npos && ParseU64(text.substr(0, colon), major) && ParseU64(text.substr(colon + 1), minor);
+}
+
+std::string DeviceName(uint64_t major, uint64_t minor) {
+  char target[512];
+  const ssize_t size = readlink(StrCat("/sys/dev/block/", major, ":", minor).c_str(), target, sizeof(target));
+  if (size <= 0) return "";
+  const std::string_view path(target, static_cast<size_t>(size));
+  return StrCat("/dev/", path.substr(path.rfind('/') + 1));
+}
+
+// Page sizes for which `dir` has files PREFIX.SIZE.SUFFIX.
+std::vector<std::string> PageSizes(const std::string& dir, std::string_view suffix) {
+  std::vector<std::string> out;
+  if (dir.empty()) return out;
+  const Result<Dir> opened = Dir::Open(dir);
+  if (!opened.ok()) return out;
+  const Result<std::vector<std::string>> names = opened->List();
+  if (!names.ok()) return out;
+  for (const std::string& name : *names) {
+    if (!name.starts_with("hugetlb.") || !name.ends_with(suffix)) continue;
+    const std::string size = name.substr(8, name.size() - 8 - suffix.size());
+    if (size.find('.') == std::string::npos) out.push_back(size);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<RdmaFigure> ParseRdma(std::string_view text) {
+  std::vector<RdmaFigure> out;
+  ForEachLine(text, [&](std::string_view line) {
+    RdmaFigure figure;
+    figure.device = std::string(NextWord(&line));
+    while (!line.empty()) {
+      const std::string_view word = NextWord(&line);
+      const uint64_t value = Number(word.substr(std::min(word.size(), word.find('=') + 1)));
+      const auto narrow = static_cast<uint32_t>(std::min<uint64_t>(value, UINT32_MAX));
+      if (word.starts_with("hca_handle=")) figure.hca_handles = narrow;
+      if (word.starts_with("hca_object=")) figure.hca_objects = narrow;
+    }
+    out.push_back(std::move(figure));
+  });
+  return out;
+}
+
+MetricsV1::MemoryEntry ReadMemoryEntry(const std::string& dir, std::string_view prefix) {
+  MetricsV1::MemoryEntry entry;
+  entry.usage = ReadNumber(dir, StrCat(prefix, ".usage_in_bytes"));
+  entry.max = ReadNumber(dir, StrCat(prefix, ".max_usage_in_bytes"));
+  entry.failures = ReadNumber(dir, StrCat(prefix, ".failcnt"));
+  entry.limit = ReadNumber(dir, StrCat(prefix, ".limit_in_bytes"));
+  return entry;
+}
+
+std::vector<MetricsV1::Blkio> ParseBlkio(std::string_view text) {
+  std::vector<MetricsV1::Blkio> out;
+  ForEachLine(text, [&](std::string_view line) {
+    MetricsV1::Blkio entry;
+    if (!ParseDevice(NextWord(&line), &entry.major, &entry.minor)) return;  // the "Total" line
+    const std::string_view second = NextWord(&line);
+    const std::string_view third = NextWord(&line);
+    if (third.empty()) {
+      entry.value = Number(second);
+    } else {
+      entry.op = std::string(second);
+      entry.value = Number(third);
+    }
+    entry.device = DeviceName(entry.major, entry.minor);
+    out.push_back(std::move(entry));
+  });
+  return out;
+}
+
+void ReadBlkio(const std::string& dir, MetricsV1* out) {
+  static constexpr std::string_view kSchedulerFiles[8] = {
+      "blkio.io_service_bytes_recursive", "blkio.io_serviced_recursive",  "blkio.io_queued_recursive",
+      "blkio.io_service_time_recursive",  "blkio.io_wait_time_recursive", "blkio.io_merged_recursive",
+      "blkio.time_recursive",             "blkio.sectors_recursive"};
+  for (size_t i = 0; i < 8; ++i) out->blkio[i] = ParseBlkio(ReadText(dir, kSchedulerFiles[i]));
+  if (!out->blkio[1].empty()) return;
+  // Without a scheduler that counts, the throttling layer does.
+  out->blkio[0] = ParseBlkio(ReadText(dir, "blkio.throttle.io_service_bytes"));
+  out->blkio[1] = ParseBlkio(ReadText(dir, "blkio.throttle.io_serviced"));
+}
+
+Status CheckThere(const std::string& dir) {
+  if (!dir.empty() && access(dir.c_str(), F_OK) == 0) return Ok();
+  return NotFoundError("cgroup ", dir);
+}
+
+}  // namespace
+
+uint64_t FlatFigures::Get(std::string_view name) const {
+  std::string_view rest = text_;
+  while (!rest.empty()) {
+    const size_t end = rest.find('\n');
+    std::string_view line = rest.substr(0, end);
+    if (line.size() > name.size() && line.starts_with(name) && line[name.size()] == ' ') {
+      line.remove_prefix(name.size());
+      return Number(NextWord(&line));
+    }
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  return 0;
+}
+
+Pressure ParsePressure(std::string_view text) {
+  Pressure out;
+  ForEachLine(text, [&](std::string_view line) {
+    const std::string_view kind = NextWord(&line);
+    PressureLine* target = kind == "some" ? &out.some : kind == "full" ? &out.full : nullptr;
+    if (target == nullptr) return;
+    out.present = true;
+    while (!line.empty()) {
+      const std::string_view word = NextWord(&line);
+      const size_t equals = word.find('=');
+      if (equals == std::string_view::npos) continue;
+      const std::string_view name = word.substr(0, equals);
+      const std::string_view value = word.substr(equals + 1);
+      double number = 0;
+      (void)std::from_chars(value.data(), value.data() + value.size(), number);
+      if (name == "avg10") target->avg10 = number;
+      if (name == "avg60") target->avg60 = number;
+      if (name == "avg300") target->avg300 = number;
+      if (name == "total") target->total = Number(value);
+    }
+  });
+  return out;
+}
+
+Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place) {
+  const std::string& dir = place.v2_dir;
+  TRY(CheckThere(dir));
+  MetricsV2 out;
+  out.pids.current = ReadNumber(dir, "pids.current", &out.pids.present);
+  out.pids.limit = ReadNumber(dir, "pids.max");
+  out.cpu = FlatFigures(ReadText(dir, "cpu.stat"));
+  out.cpu_pressure = ParsePressure(ReadText(dir, "cpu.pressure"));
+  out.memory = FlatFigures(ReadText(dir, "memory.stat"));
+  out.memory_usage = ReadNumber(dir, "memory.current", &out.memory_present);
+  out.memory_limit = ReadNumber(dir, "memory.max");
+  out.memory_peak = ReadNumber(dir, "memory.peak");
+  out.swap_usage = ReadNumber(dir, "memory.swap.current");
+  out.swap_limit = ReadNumber(dir, "memory.swap.max");
+  out.swap_peak = ReadNumber(dir, "memory.swap.peak");
+  out.memory_pressure = ParsePressure(ReadText(dir, "memory.pressure"));
+  out.memory_events = FlatFigures(ReadText(dir, "memory.events"));
+  ForEachLine(ReadText(dir, "io.stat"), [&](std::string_view line) {
+    MetricsV2::Io io;
+    if (!ParseDevice(NextWord(&line), &io.major, &io.minor)) return;
+    while (!line.empty()) {
+      const std::string_view word = NextWord(&line);
+      const uint64_t value = Number(word.substr(std::min(word.size(), word.find('=') + 1)));
+      if (word.starts_with("rbytes=")) io.rbytes = value;
+      if (word.starts_with("wbytes=")) io.wbytes = value;
+      if (word.starts_with("rios=")) io.rios = value;
+      if (word.starts_with("wios=")) io.wios = value;
+    }
+    out.io.push_back(io);
+  });
+  out.io_pressure = ParsePressure(ReadText(dir, "io.pressure"));
+  for (const std::string& size : PageSizes(dir, ".current")) {
+    MetricsV2::HugePages pages;
+    pages.page_size = size;
+    pages.current = ReadNumber(dir, StrCat("hugetlb.", size, ".current"));
+    pages.max = ReadNumber(dir, StrCat("hugetlb.", size, ".max"));
+    pages.failures = FlatFigures(ReadText(dir, StrCat("hugetlb.", size, ".events"))).Get("max");
+    out.huge_pages.push_back(std::move(pages));
+  }
+  out.rdma_current = ParseRdma(ReadText(dir, "rdma.current"));
+  out.rdma_limit = ParseRdma(ReadText(dir, "rdma.max"));
+  return out;
+}
+
+Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
+  if (place.v1_dirs.empty()) return NotFoundError("cgroup");
+  const std::string pids = place.V1("pids");
+  const std::string cpuacct = place.V1("cpuacct");
+  const std::string memory = place.V1("memory");
+  TRY(CheckThere(!memory.empty() ? memory : place.v1_dirs.begin()->second));
+  MetricsV1 out;
+  out.pids.current = ReadNumber(pids, "pids.current", &out.pids.present);
+  out.pids.limit = ReadNumber(pids, "pids.max");
+  if (out.pids.limit == UINT64_MAX) out.pids.limit = 0;
+  out.cpu_total_ns = ReadNumber(cpuacct, "cpuacct.usage", &out.cpu_present);
+  const FlatFigures ticks(ReadText(cpuacct, "cpuacct.stat"));
+  out.cpu_user_ns = ticks.Get("user") * kNanosPerTick;
+  out.cpu_kernel_ns = ticks.Get("system") * kNanosPerTick;
+  const std::string per_cpu = ReadText(cpuacct, "cpuacct.usage_percpu");
+  std::string_view rest = per_cpu;
+  for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest)) out.per_cpu_ns.push_back(Number(word));
+  out.throttling = FlatFigures(ReadText(place.V1("cpu"), "cpu.stat"));
+  const std::string memory_stat = ReadText(memory, "memory.stat");
+  out.memory_present = !memory_stat.empty();
+  out.memory = FlatFigures(memory_stat);
+  if (out.memory_present) {
+    out.usage = ReadMemoryEntry(memory, "memory");
+    out.swap = ReadMemoryEntry(memory, "memory.memsw");
+    out.kernel = ReadMemoryEntry(memory, "memory.kmem");
+    out.kernel_tcp = ReadMemoryEntry(memory, "memory.kmem.tcp");
+  }
+  out.oom_control = FlatFigures(ReadText(memory, "memory.oom_control"));
+  if (const std::string blkio = place.V1("blkio"); !blkio.empty()) ReadBlkio(blkio, &out);
+  const std::string hugetlb = place.V1("hugetlb");
+  for (const std::string& size : PageSizes(hugetlb, ".usage_in_bytes")) {
+    if (size.find("rsvd") != std::string::npos) continue;
+    MetricsV1::HugePages pages;
+    pages.page_size = size;
+    pages.usage = ReadNumber(hugetlb, StrCat("hugetlb.", size, ".usage_in_bytes"));
+    pages.max = ReadNumber(hugetlb, StrCat("hugetlb.", size, ".max_usage_in_bytes"));
+    pages.failures = ReadNumber(hugetlb, StrCat("hugetlb.", size, ".failcnt"));
+    out.huge_pages.push_back(std::move(pages));
+  }
+  out.rdma_current = ParseRdma(ReadText(place.V1("rdma"), "rdma.current"));
+  out.rdma_limit = ParseRdma(ReadText(place.V1("rdma"), "rdma.max"));
+  return out;
+}
+
+}  // namespace corten::os
