@@ -75,15 +75,15 @@ class ReadTx {
   ReadTx& operator=(ReadTx&&) noexcept;
   ~ReadTx();
   const Tx& operator*() const { return *tx_; }
-  const Tx* operator->() const { return tx_.get(); }
+  const Tx* operator->() const { return tx_; }
 
  private:
   friend class Db;
   ReadTx(Db* db, std::unique_ptr<TxState> state);
   void End();
   Db* db_;
-  std::unique_ptr<TxState> state_;
-  std::unique_ptr<Tx> tx_;
+  std::unique_ptr<TxState> state_;  // null once ended or moved from
+  const Tx* tx_;
 };
 
 class Db {

@@ -112,7 +112,6 @@ class Bucket {
   Status CheckAlive() const;
   Status CheckWritable() const;
   Result<internal::Level> RootLevel() const;
-  Result<bool> SeekLeaf(std::string_view key, internal::Level* leaf) const;
   Status CheckNewName(std::string_view name) const;
 
   TxState* tx_;
@@ -127,7 +126,8 @@ class Bucket {
 // greater than the current one, Prev to the last smaller one, whether or not the current key still exists.
 // Before the first move: Next is First, Prev is nullopt. After running off an end: the opposite move comes back to the
 // entry at that end, the same move stays there.
-// Errors of each move: kDataLoss (keys that do not ascend, among others: no file makes a walk endless).
+// Errors of each move: kDataLoss (keys that do not ascend, among others: no file makes a walk endless). After an error
+// the cursor stands before the first entry.
 class Cursor {
  public:
   Result<std::optional<Entry>> First();
@@ -146,11 +146,13 @@ class Cursor {
   explicit Cursor(const Bucket& bucket) : bucket_(bucket) {}
 
   uint64_t Changes() const;
+  Status StartAtRoot();
+  Status Enter();
   Status Descend(bool to_last);
   Result<std::optional<Entry>> SeekNotLess(std::string_view key);
   Result<std::optional<Entry>> StepForward();
   Result<std::optional<Entry>> StepBackward();
-  Result<std::optional<Entry>> Arrive(bool forward, std::optional<std::string_view> from);
+  Result<std::optional<Entry>> Arrive();
 
   Bucket bucket_;
   std::vector<internal::Level> path_;  // root first
