@@ -40,7 +40,7 @@ def closing(text, start):
 
 
 def misplaced_try(code):
-    """Yields the line of each TRY that is not a whole initialiser, assignment, return or statement."""
+    """Yields the line of each TRY that is not a whole initialiser, assignment (the step of a for too), return or statement."""
     for match in re.finditer(r"\bTRY\s*\(", code):
         line_start = code.rfind("\n", 0, match.start()) + 1
         if code[line_start:match.start()].lstrip().startswith("#"):
@@ -48,7 +48,8 @@ def misplaced_try(code):
         before = code[:match.start()].rstrip()
         after = code[closing(code, match.end() - 1):].lstrip()
         starts = re.search(r"(?:[=;{}):]|\belse|\breturn|\bdo)$", before)
-        if not starts or before.endswith("==") or not after.startswith(";"):
+        step_of_for = re.search(r"\bfor\s*\([^{}]*;[^{};]*;[^{};]*[^=<>!]=$", before) and after.startswith(")")
+        if not starts or before.endswith("==") or not (after.startswith(";") or step_of_for):
             yield code.count("\n", 0, match.start()) + 1
 
 

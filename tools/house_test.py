@@ -48,6 +48,11 @@ class Style(unittest.TestCase):
     def test_try_as_a_whole_is_fine(self):
         self.assertEqual([], self.lines("int x = TRY(F());\nTRY(G(1, (2)));\nif (a) TRY(H());\nx = TRY(F());\nreturn TRY(F());"))
 
+    def test_try_as_the_step_of_a_for_is_fine(self):
+        self.assertEqual([], self.lines("for (auto e = TRY(c.First()); e; e = TRY(c.Next())) {\n}"))
+        self.assertEqual([1], self.lines("for (;; F(TRY(c.Next()))) {\n}"))
+        self.assertEqual([1], self.lines("if (a == TRY(F())) {\n}"))
+
     def test_try_inside_something_is_found(self):
         self.assertEqual([1, 2, 3, 4], self.lines("F(TRY(G()));\nS s{TRY(G()), 1};\nint x = TRY(G()) + 1;\nS t{.a = TRY(G())};"))
 

@@ -60,8 +60,8 @@ TEST(Db, ValuesAreThereAfterReopening) {
       Bucket ns = TRY(v1.CreateBucket("default"));
       Bucket labels = TRY(ns.CreateBucket("labels"));
       TRY(labels.Put("a", "b"));
-      EXPECT_EQ(TRY(ns.NextSequence()), 1U);
-      EXPECT_EQ(TRY(ns.NextSequence()), 2U);
+      EXPECT_EQ(Must(ns.NextSequence()), 1U);
+      EXPECT_EQ(Must(ns.NextSequence()), 2U);
       return Ok();
     }));
     EXPECT_EQ(db->GetStats().commits, 1U);
@@ -70,11 +70,11 @@ TEST(Db, ValuesAreThereAfterReopening) {
   ExpectSound(*db);
   ASSERT_STATUS(db->View([](const Tx& tx) -> Status {
     const Bucket v1 = TRY(tx.GetBucket("v1"));
-    EXPECT_EQ(TRY(v1.Get("version")), "\x08");
+    EXPECT_EQ(Must(v1.Get("version")), "\x08");
     const Bucket ns = TRY(v1.GetBucket("default"));
     EXPECT_EQ(ns.Sequence(), 2U);
     const Bucket labels = TRY(ns.GetBucket("labels"));
-    EXPECT_EQ(TRY(labels.Get("a")), "b");
+    EXPECT_EQ(Must(labels.Get("a")), "b");
     EXPECT_EQ(v1.Get("default").error().code(), Code::kNotFound);
     EXPECT_EQ(v1.GetBucket("version").error().code(), Code::kNotFound);
     return Ok();
@@ -164,7 +164,7 @@ TEST(Db, ErrorsHaveCodeAndText) {
     Bucket b = TRY(tx.GetBucket("b"));
     expect(b.Put("k", "v"), Code::kFailedPrecondition, "tx not writable");
     expect(error_of(b.NextSequence()), Code::kFailedPrecondition, "tx not writable");
-    EXPECT_TRUE(TRY(b.Empty()));
+    EXPECT_TRUE(Must(b.Empty()));
     return Ok();
   }));
 }
@@ -202,7 +202,7 @@ TEST(Db, FunctionThatFailsLeavesNoTrace) {
     const Bucket old = TRY(tx.GetBucket("old"));
     EXPECT_EQ(old.Sequence(), 0U);
     const Bucket sub = TRY(old.GetBucket("sub"));
-    EXPECT_EQ(TRY(sub.Get("deep")), "kept");
+    EXPECT_EQ(Must(sub.Get("deep")), "kept");
     return Ok();
   }));
 }

@@ -44,13 +44,18 @@ class TestDir {
     EXPECT_TRUE(expect_status.ok()) << expect_status.error().text();    \
   } while (false)
 
-inline std::unique_ptr<Db> MustOpen(const std::string& path, const Options& options = {}) {
-  Result<std::unique_ptr<Db>> db = Db::Open(path, options);
-  if (!db.ok()) {
-    ADD_FAILURE() << db.error().text();
+// The value of a result that must have one.
+template <typename T>
+T Must(Result<T> result) {
+  if (!result.ok()) {
+    ADD_FAILURE() << result.error().text();
     std::abort();
   }
-  return std::move(db).value();
+  return std::move(result).value();
+}
+
+inline std::unique_ptr<Db> MustOpen(const std::string& path, const Options& options = {}) {
+  return Must(Db::Open(path, options));
 }
 
 // Expects that the newest state has no problem.
