@@ -23,9 +23,10 @@ class FieldReader {
  public:
   explicit FieldReader(std::string_view message) : rest_(message) {}
 
-  // Steps to the next field: true and the accessors below are set, or false at the end.
-  // kInvalidArgument if the bytes are no message.
-  Result<bool> Next();
+  // Steps to the next field: true and the accessors below are set, or false at the end and at bytes that are no field.
+  bool Next();
+  // After Next has returned false: kInvalidArgument if the bytes are no message.
+  Status Finish() const;
 
   uint32_t number() const { return number_; }
   // The field's value if it is of that kind, otherwise 0 or "" (and is_bytes() tells which it is).
@@ -36,6 +37,7 @@ class FieldReader {
 
  private:
   bool ReadVarint(uint64_t* value);
+  bool ReadValue(uint64_t wire_type);
 
   std::string_view rest_;
   uint32_t number_ = 0;
@@ -43,6 +45,7 @@ class FieldReader {
   bool is_varint_ = false;
   uint64_t varint_ = 0;
   std::string_view bytes_;
+  bool bad_ = false;
 };
 
 // `text` if it is valid UTF-8; otherwise a copy in which each bad byte is U+FFFD. Peers refuse strings that are not.
