@@ -5,6 +5,7 @@
 // Handlers may remove themselves or each other while they run; a removed handler is never called again.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -78,7 +79,7 @@ class Loop {
   std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
   std::unordered_map<TimerId, Task> timer_tasks_;
   TimerId next_timer_ = 1;
-  uint64_t thread_ = 0;
+  std::atomic<uint64_t> thread_{0};  // read by InLoopThread on any thread
   bool stop_ = false;
 
   mutable std::mutex mutex_;          // guards the two below; never held while a task runs

@@ -15,7 +15,8 @@ namespace {
 namespace version = containerd::services::version::v1;
 
 class VersionService final : public version::Version::CallbackService {
-  grpc::ServerUnaryReactor* Version(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
+  grpc::ServerUnaryReactor* Version(grpc::CallbackServerContext* context,
+                                    const google::protobuf::Empty*,
                                     version::VersionResponse* response) override {
     response->set_version("v2.3.4");
     auto* reactor = context->DefaultReactor();
@@ -43,7 +44,8 @@ TEST(ProtoGrpc, StaticallyLinkedServerAnswersOnAUnixSocket) {
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   ASSERT_NE(server, nullptr);
 
-  const auto stub = version::Version::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  const auto stub =
+      version::Version::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   version::VersionResponse response;
   const grpc::Status status = stub->Version(&context, {}, &response);

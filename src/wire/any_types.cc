@@ -9,8 +9,14 @@ namespace corten::wire {
 
 namespace {
 constexpr std::array kJsonTypes = {
-    kSpecType,     kProcessType,            kLinuxResourcesType,       kWindowsResourcesType,
-    kFeaturesType, kCriSandboxMetadataType, kCriContainerMetadataType, kCriUpdatedResourcesType,
+    kSpecType,
+    kProcessType,
+    kLinuxResourcesType,
+    kWindowsResourcesType,
+    kFeaturesType,
+    kCriSandboxMetadataType,
+    kCriContainerMetadataType,
+    kCriUpdatedResourcesType,
 };
 }  // namespace
 

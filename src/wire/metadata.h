@@ -20,7 +20,8 @@ inline constexpr std::string_view kNamespaceKeyTtrpc = "containerd-namespace-ttr
 inline constexpr std::string_view kLeaseKeyGrpc = "containerd-lease";
 
 // The first value of `key`, which is the one that counts: newer wrappers put theirs in front.
-inline std::optional<std::string_view> FindMetadata(const Metadata& metadata, std::string_view key) {
+inline std::optional<std::string_view> FindMetadata(const Metadata& metadata,
+                                                    std::string_view key) {
   for (const auto& [name, value] : metadata) {
     if (name == key) return value;
   }

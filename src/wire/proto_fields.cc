@@ -18,7 +18,8 @@ void AppendVarint(std::string& out, uint64_t value) {
   out.push_back(static_cast<char>(value));
 }
 
-// Length of the UTF-8 sequence at the start of `text`, 0 if there is none. Refuses overlong forms and surrogates.
+// Length of the UTF-8 sequence at the start of `text`, 0 if there is none. Refuses overlong forms
+// and surrogates.
 size_t SequenceLength(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const auto follows = [&](size_t i) { return i < text.size() && (byte(i) & 0xc0) == 0x80; };
@@ -90,13 +91,19 @@ bool FieldReader::ReadValue(uint64_t wire_type) {
   is_bytes_ = wire_type == kWireBytes;
   uint64_t size = 0;
   switch (wire_type) {
-    case kWireVarint: return ReadVarint(&varint_);
-    case kWireFixed64: size = 8; break;
-    case kWireFixed32: size = 4; break;
+    case kWireVarint:
+      return ReadVarint(&varint_);
+    case kWireFixed64:
+      size = 8;
+      break;
+    case kWireFixed32:
+      size = 4;
+      break;
     case kWireBytes:
       if (!ReadVarint(&size)) return false;
       break;
-    default: return false;
+    default:
+      return false;
   }
   if (size > rest_.size()) return false;
   if (is_bytes_) bytes_ = rest_.substr(0, size);

@@ -1,7 +1,8 @@
-// Protobuf's binary form, field by field, without the protobuf runtime: enough for small envelopes coded by hand.
+// Protobuf's binary form, field by field, without the protobuf runtime: enough for small envelopes
+// coded by hand.
 //
-// Reading is total: any bytes give fields or an error, never more memory than the input. Groups are refused.
-// Source: protobuf encoding, https://protobuf.dev/programming-guides/encoding.
+// Reading is total: any bytes give fields or an error, never more memory than the input. Groups are
+// refused. Source: protobuf encoding, https://protobuf.dev/programming-guides/encoding.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace corten::wire {
 
-// Appends one field; fields with the default value are to be left out by the caller, as proto3 does.
+// Appends one field; fields with the default value are to be left out by the caller, as proto3
+// does.
 void AppendVarintField(std::string& out, uint32_t number, uint64_t value);
 void AppendBytesField(std::string& out, uint32_t number, std::string_view value);
 // Tag and length of a bytes field whose `size` bytes the caller sends itself.
@@ -23,7 +25,8 @@ class FieldReader {
  public:
   explicit FieldReader(std::string_view message) : rest_(message) {}
 
-  // Steps to the next field: true and the accessors below are set, or false at the end and at bytes that are no field.
+  // Steps to the next field: true and the accessors below are set, or false at the end and at bytes
+  // that are no field.
   bool Next();
   // After Next has returned false: kInvalidArgument if the bytes are no message.
   Status Finish() const;
@@ -48,7 +51,8 @@ class FieldReader {
   bool bad_ = false;
 };
 
-// `text` if it is valid UTF-8; otherwise a copy in which each bad byte is U+FFFD. Peers refuse strings that are not.
+// `text` if it is valid UTF-8; otherwise a copy in which each bad byte is U+FFFD. Peers refuse
+// strings that are not.
 std::string ValidUtf8(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 

@@ -19,7 +19,8 @@ constexpr size_t kKeptEnd = 1024;  // enough for the innermost cause and the mar
 std::string Shorten(const std::string& text) {
   if (text.size() <= kMaxStatusText) return text;
   const std::string_view view = text;
-  return StrCat(view.substr(0, kMaxStatusText - kKeptEnd - kCut.size()), kCut, view.substr(view.size() - kKeptEnd));
+  return StrCat(view.substr(0, kMaxStatusText - kKeptEnd - kCut.size()), kCut,
+                view.substr(view.size() - kKeptEnd));
 }
 
 Code CodeOfNumber(int32_t code) {
@@ -58,9 +59,11 @@ Result<RpcStatus> DecodeStatus(std::string_view bytes) {
   RpcStatus status;
   FieldReader reader(bytes);
   while (reader.Next()) {
-    if (reader.number() == kCode && reader.is_varint()) status.code = static_cast<int32_t>(reader.varint());
+    if (reader.number() == kCode && reader.is_varint())
+      status.code = static_cast<int32_t>(reader.varint());
     if (reader.number() == kMessage && reader.is_bytes()) status.message = reader.bytes();
-    if (reader.number() == kDetails && reader.is_bytes()) status.details.emplace_back(reader.bytes());
+    if (reader.number() == kDetails && reader.is_bytes())
+      status.details.emplace_back(reader.bytes());
   }
   TRY(reader.Finish().Context("decode google.rpc.Status"));
   return status;

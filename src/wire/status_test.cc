@@ -27,7 +27,8 @@ TEST(WireStatus, MarkersDoNotPileUpOnTheWayThrough) {
 TEST(WireStatus, TextThatIsOnlyTheMarkerStays) {
   EXPECT_EQ(ErrorFromStatus(5, "not found").WireText(), "not found");
   EXPECT_EQ(ErrorFromStatus(5, "").WireText(), "not found");
-  EXPECT_EQ(ErrorFromStatus(4, "context deadline exceeded").WireText(), "context deadline exceeded");
+  EXPECT_EQ(ErrorFromStatus(4, "context deadline exceeded").WireText(),
+            "context deadline exceeded");
 }
 
 TEST(WireStatus, ConflictAndNotModifiedAreToldByTheirText) {
@@ -102,7 +103,10 @@ TEST(WireStatus, NegativeCodesTravelAsProtobufWritesThem) {
 TEST(WireStatus, GarbageIsAnError) {
   EXPECT_FALSE(DecodeStatus("\x0a").ok());
   EXPECT_FALSE(DecodeStatus("\xff\xff\xff\xff").ok());
-  EXPECT_FALSE(DecodeStatus(std::string("\x12\x05" "ab", 4)).ok());
+  EXPECT_FALSE(DecodeStatus(std::string("\x12\x05"
+                                        "ab",
+                                        4))
+                   .ok());
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ uint32_t GetU32(const char* in) {
 }
 
 Status ReadText(const FieldReader& reader, std::string* out) {
-  if (!IsValidUtf8(reader.bytes())) return InvalidArgumentError("field ", reader.number(), " contains invalid UTF-8");
+  if (!IsValidUtf8(reader.bytes()))
+    return InvalidArgumentError("field ", reader.number(), " contains invalid UTF-8");
   *out = reader.bytes();
   return Ok();
 }
@@ -58,11 +59,20 @@ Status ReadRequest(std::string_view bytes, RequestEnvelope* request) {
     }
     if (!reader.is_bytes()) continue;
     switch (reader.number()) {
-      case kRequestService: TRY(ReadText(reader, &request->service)); break;
-      case kRequestMethod: TRY(ReadText(reader, &request->method)); break;
-      case kRequestPayload: request->payload = reader.bytes(); break;
-      case kRequestMetadata: TRY(ReadPair(reader.bytes(), &request->metadata)); break;
-      default: break;
+      case kRequestService:
+        TRY(ReadText(reader, &request->service));
+        break;
+      case kRequestMethod:
+        TRY(ReadText(reader, &request->method));
+        break;
+      case kRequestPayload:
+        request->payload = reader.bytes();
+        break;
+      case kRequestMetadata:
+        TRY(ReadPair(reader.bytes(), &request->metadata));
+        break;
+      default:
+        break;
     }
   }
   return reader.Finish();
@@ -96,7 +106,8 @@ FrameHeader DecodeFrameHeader(std::string_view bytes) {
 }
 
 Error OversizedError(uint64_t length) {
-  return ResourceExhaustedError("message length ", length, " exceed maximum message size of ", kMaxFramePayload);
+  return ResourceExhaustedError("message length ", length, " exceed maximum message size of ",
+                                kMaxFramePayload);
 }
 
 bool FrameParser::Feed(std::string_view bytes, const Sink& sink) {
@@ -117,7 +128,8 @@ bool FrameParser::Feed(std::string_view bytes, const Sink& sink) {
       pending_.append(bytes.substr(0, missing));
       bytes.remove_prefix(missing);
     }
-    const FrameHeader header = DecodeFrameHeader(pending_.empty() ? bytes : std::string_view(pending_));
+    const FrameHeader header =
+        DecodeFrameHeader(pending_.empty() ? bytes : std::string_view(pending_));
     if (header.length > kMaxFramePayload) {
       if (pending_.empty()) bytes.remove_prefix(kFrameHeaderSize);
       pending_.clear();
@@ -150,7 +162,8 @@ std::string EncodeRequest(const RequestEnvelope& request) {
   if (!request.method.empty()) AppendBytesField(out, kRequestMethod, ValidUtf8(request.method));
   if (!request.payload.empty()) AppendBytesField(out, kRequestPayload, request.payload);
   if (request.timeout.count() != 0) {
-    AppendVarintField(out, kRequestTimeout, static_cast<uint64_t>(int64_t{request.timeout.count()}));
+    AppendVarintField(out, kRequestTimeout,
+                      static_cast<uint64_t>(int64_t{request.timeout.count()}));
   }
   for (const auto& [key, value] : request.metadata) {
     std::string pair;
@@ -169,7 +182,8 @@ Result<RequestEnvelope> DecodeRequest(std::string_view bytes) {
 
 std::string EncodeResponse(const ResponseEnvelope& response) {
   std::string out;
-  if (response.status.code != 0) AppendBytesField(out, kResponseStatus, EncodeStatus(response.status));
+  if (response.status.code != 0)
+    AppendBytesField(out, kResponseStatus, EncodeStatus(response.status));
   if (!response.payload.empty()) AppendBytesField(out, kResponsePayload, response.payload);
   return out;
 }

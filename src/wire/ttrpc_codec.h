@@ -1,8 +1,9 @@
 // ttrpc frames and envelopes.
 //
-// A frame is a header of 10 bytes (length, stream, type, flags; big endian) and `length` bytes of payload, at most
-// 4 MiB. There is no handshake, ping or flow control. Envelopes are protobuf messages, coded by hand here, so that
-// this room needs no protobuf runtime. Unknown fields are skipped; unknown frame types are the caller's to ignore.
+// A frame is a header of 10 bytes (length, stream, type, flags; big endian) and `length` bytes of
+// payload, at most 4 MiB. There is no handshake, ping or flow control. Envelopes are protobuf
+// messages, coded by hand here, so that this room needs no protobuf runtime. Unknown fields are
+// skipped; unknown frame types are the caller's to ignore.
 //
 // Threads: plain values; a FrameParser belongs to one thread.
 // Source: ttrpc 1.2.8 protocol.
@@ -27,9 +28,10 @@ inline constexpr uint32_t kMaxFramePayload = 4u << 20;  // inclusive; fixed by t
 // Values off the wire may be others.
 enum class FrameType : uint8_t { kRequest = 1, kResponse = 2, kData = 3 };
 
-inline constexpr uint8_t kFlagRemoteClosed = 0x01;  // request, data: the sender sends no more on this stream
-inline constexpr uint8_t kFlagRemoteOpen = 0x02;    // request: data of the sender follows
-inline constexpr uint8_t kFlagNoData = 0x04;        // data: not even an empty message is in it
+inline constexpr uint8_t kFlagRemoteClosed =
+    0x01;  // request, data: the sender sends no more on this stream
+inline constexpr uint8_t kFlagRemoteOpen = 0x02;  // request: data of the sender follows
+inline constexpr uint8_t kFlagNoData = 0x04;      // data: not even an empty message is in it
 
 struct FrameHeader {
   uint32_t length = 0;
@@ -47,15 +49,18 @@ FrameHeader DecodeFrameHeader(std::string_view bytes);
 // kResourceExhausted, in the words of the Go implementation.
 Error OversizedError(uint64_t length);
 
-// Cuts a byte stream into frames. Never holds more than one frame; a frame over the limit is skipped unread.
+// Cuts a byte stream into frames. Never holds more than one frame; a frame over the limit is
+// skipped unread.
 class FrameParser {
  public:
-  // `payload` is valid during the call only. For an oversized frame it is empty and `oversized` is true; it is
-  // reported when its header is complete, before its bytes have passed. Return false to stop feeding.
-  using Sink = std::function<bool(const FrameHeader& header, std::string_view payload, bool oversized)>;
+  // `payload` is valid during the call only. For an oversized frame it is empty and `oversized` is
+  // true; it is reported when its header is complete, before its bytes have passed. Return false to
+  // stop feeding.
+  using Sink =
+      std::function<bool(const FrameHeader& header, std::string_view payload, bool oversized)>;
 
-  // Takes `bytes` and reports each frame that is complete, in order. False if the sink stopped (the parser is then
-  // not to be fed again).
+  // Takes `bytes` and reports each frame that is complete, in order. False if the sink stopped (the
+  // parser is then not to be fed again).
   bool Feed(std::string_view bytes, const Sink& sink);
 
   // True if the stream may end here without cutting a frame.
@@ -66,7 +71,8 @@ class FrameParser {
   uint64_t skip_ = 0;    // bytes of an oversized payload still to come
 };
 
-// The payload of a request frame. `timeout` is what was left until the caller's deadline: 0 none, negative expired.
+// The payload of a request frame. `timeout` is what was left until the caller's deadline: 0 none,
+// negative expired.
 struct RequestEnvelope {
   std::string service;
   std::string method;
@@ -77,7 +83,8 @@ struct RequestEnvelope {
   bool operator==(const RequestEnvelope&) const = default;
 };
 
-// The payload of a response frame. An empty response is zero bytes and means: success, empty message.
+// The payload of a response frame. An empty response is zero bytes and means: success, empty
+// message.
 struct ResponseEnvelope {
   RpcStatus status;  // code 0: success
   std::string payload;
@@ -92,7 +99,8 @@ Result<RequestEnvelope> DecodeRequest(std::string_view bytes);
 
 std::string EncodeResponse(const ResponseEnvelope& response);
 Result<ResponseEnvelope> DecodeResponse(std::string_view bytes);
-// All of a successful response but its payload, whose `size` bytes follow it: for sending large ones without a copy.
+// All of a successful response but its payload, whose `size` bytes follow it: for sending large
+// ones without a copy.
 std::string EncodeResponsePrefix(size_t size);
 
 }  // namespace corten::wire

@@ -17,8 +17,10 @@ struct Seen {
   bool operator==(const Seen&) const = default;
 };
 
-std::string Frame(uint32_t stream, std::string_view payload, FrameType type = FrameType::kRequest, uint8_t flags = 0) {
-  const auto header = EncodeFrameHeader({static_cast<uint32_t>(payload.size()), stream, type, flags});
+std::string Frame(uint32_t stream, std::string_view payload, FrameType type = FrameType::kRequest,
+                  uint8_t flags = 0) {
+  const auto header =
+      EncodeFrameHeader({static_cast<uint32_t>(payload.size()), stream, type, flags});
   return StrCat(std::string_view(header.data(), header.size()), payload);
 }
 
@@ -26,10 +28,11 @@ std::vector<Seen> Parse(std::string_view bytes, size_t step) {
   std::vector<Seen> seen;
   FrameParser parser;
   for (size_t at = 0; at < bytes.size(); at += step) {
-    EXPECT_TRUE(parser.Feed(bytes.substr(at, step), [&](const FrameHeader& header, std::string_view payload, bool over) {
-      seen.push_back({header, std::string(payload), over});
-      return true;
-    }));
+    EXPECT_TRUE(parser.Feed(bytes.substr(at, step),
+                            [&](const FrameHeader& header, std::string_view payload, bool over) {
+                              seen.push_back({header, std::string(payload), over});
+                              return true;
+                            }));
   }
   EXPECT_TRUE(parser.AtBoundary());
   return seen;
@@ -37,18 +40,21 @@ std::vector<Seen> Parse(std::string_view bytes, size_t step) {
 
 TEST(FrameHeader, IsTenBytesBigEndian) {
   const auto bytes = EncodeFrameHeader({0x01020304, 0x05060708, FrameType::kData, 0x05});
-  EXPECT_EQ(std::string_view(bytes.data(), bytes.size()), std::string_view("\1\2\3\4\5\6\7\10\3\5", 10));
+  EXPECT_EQ(std::string_view(bytes.data(), bytes.size()),
+            std::string_view("\1\2\3\4\5\6\7\10\3\5", 10));
   EXPECT_EQ(DecodeFrameHeader({bytes.data(), bytes.size()}),
             (FrameHeader{0x01020304, 0x05060708, FrameType::kData, 0x05}));
 }
 
 TEST(FrameParser, FindsTheSameFramesHoweverTheBytesArrive) {
-  const std::string bytes = StrCat(Frame(1, "one"), Frame(3, ""), Frame(5, std::string(5000, 'x')), Frame(7, "last"));
+  const std::string bytes =
+      StrCat(Frame(1, "one"), Frame(3, ""), Frame(5, std::string(5000, 'x')), Frame(7, "last"));
   const std::vector<Seen> whole = Parse(bytes, bytes.size());
   ASSERT_EQ(whole.size(), 4u);
   EXPECT_EQ(whole[0].payload, "one");
   EXPECT_EQ(whole[2].payload.size(), 5000u);
-  for (const size_t step : {1u, 2u, 3u, 9u, 10u, 11u, 13u, 4096u}) EXPECT_EQ(Parse(bytes, step), whole) << step;
+  for (const size_t step : {1u, 2u, 3u, 9u, 10u, 11u, 13u, 4096u})
+    EXPECT_EQ(Parse(bytes, step), whole) << step;
 }
 
 TEST(FrameParser, APayloadOfExactlyTheLimitPasses) {
@@ -59,7 +65,8 @@ TEST(FrameParser, APayloadOfExactlyTheLimitPasses) {
 }
 
 TEST(FrameParser, ALargerPayloadIsSkippedAndTheNextFrameFound) {
-  const std::string bytes = StrCat(Frame(1, std::string(kMaxFramePayload + 1, 'x')), Frame(3, "next"));
+  const std::string bytes =
+      StrCat(Frame(1, std::string(kMaxFramePayload + 1, 'x')), Frame(3, "next"));
   for (const size_t step : {size_t{7}, size_t{65536}, bytes.size()}) {
     const std::vector<Seen> seen = Parse(bytes, step);
     ASSERT_EQ(seen.size(), 2u);
@@ -72,10 +79,11 @@ TEST(FrameParser, ALargerPayloadIsSkippedAndTheNextFrameFound) {
 TEST(FrameParser, StopsWhereTheSinkSaysSo) {
   FrameParser parser;
   int calls = 0;
-  EXPECT_FALSE(parser.Feed(StrCat(Frame(1, "a"), Frame(3, "b")), [&](const FrameHeader&, std::string_view, bool) {
-    ++calls;
-    return false;
-  }));
+  EXPECT_FALSE(parser.Feed(StrCat(Frame(1, "a"), Frame(3, "b")),
+                           [&](const FrameHeader&, std::string_view, bool) {
+                             ++calls;
+                             return false;
+                           }));
   EXPECT_EQ(calls, 1);
 }
 
@@ -83,14 +91,19 @@ TEST(FrameParser, ACutFrameIsNotAtABoundary) {
   FrameParser parser;
   const std::string frame = Frame(1, "abc");
   EXPECT_TRUE(parser.AtBoundary());
-  EXPECT_TRUE(parser.Feed(frame.substr(0, 5), [](const FrameHeader&, std::string_view, bool) { return true; }));
+  EXPECT_TRUE(parser.Feed(frame.substr(0, 5),
+                          [](const FrameHeader&, std::string_view, bool) { return true; }));
   EXPECT_FALSE(parser.AtBoundary());
-  EXPECT_TRUE(parser.Feed(frame.substr(5, 6), [](const FrameHeader&, std::string_view, bool) { return true; }));
+  EXPECT_TRUE(parser.Feed(frame.substr(5, 6),
+                          [](const FrameHeader&, std::string_view, bool) { return true; }));
   EXPECT_FALSE(parser.AtBoundary());
 }
 
 TEST(RequestEnvelope, SurvivesARoundTrip) {
-  const RequestEnvelope request = {"a.B", "C", std::string("\0x\xff", 3), std::chrono::nanoseconds(-5),
+  const RequestEnvelope request = {"a.B",
+                                   "C",
+                                   std::string("\0x\xff", 3),
+                                   std::chrono::nanoseconds(-5),
                                    {{"k", "v"}, {"k", "w"}, {"empty", ""}}};
   const Result<RequestEnvelope> back = DecodeRequest(EncodeRequest(request));
   ASSERT_TRUE(back.ok()) << back.error().text();
@@ -105,7 +118,12 @@ TEST(RequestEnvelope, IsTheBytesThatGoWrites) {
 
 TEST(RequestEnvelope, UnknownFieldsAreSkipped) {
   std::string bytes = EncodeRequest({"s", "m", "p", {}, {}});
-  bytes += std::string("\x7a\x02zz\x38\x05\x31" "12345678" "\x3d" "1234", 20);
+  bytes += std::string(
+      "\x7a\x02zz\x38\x05\x31"
+      "12345678"
+      "\x3d"
+      "1234",
+      20);
   const Result<RequestEnvelope> back = DecodeRequest(bytes);
   ASSERT_TRUE(back.ok()) << back.error().text();
   EXPECT_EQ(back->payload, "p");
@@ -119,7 +137,8 @@ TEST(RequestEnvelope, TextThatIsNoUtf8IsRefusedAndNeverSent) {
 }
 
 TEST(RequestEnvelope, CutAnywhereItIsAnErrorOrShorter) {
-  const std::string bytes = EncodeRequest({"service", "method", "payload", std::chrono::seconds(3), {{"key", "value"}}});
+  const std::string bytes =
+      EncodeRequest({"service", "method", "payload", std::chrono::seconds(3), {{"key", "value"}}});
   for (size_t size = 0; size < bytes.size(); ++size) {
     const Result<RequestEnvelope> part = DecodeRequest(std::string_view(bytes).substr(0, size));
     if (part.ok()) continue;  // cut between two fields
@@ -132,7 +151,7 @@ TEST(RequestEnvelope, RandomBytesNeverCrashTheDecoder) {
   for (int round = 0; round < 20000; ++round) {
     std::string bytes(random() % 64, '\0');
     for (char& c : bytes) c = static_cast<char>(random());
-    (void)DecodeRequest(bytes);   // any outcome but a crash
+    (void)DecodeRequest(bytes);  // any outcome but a crash
     (void)DecodeResponse(bytes);
   }
 }

@@ -1,6 +1,7 @@
 // ttrpc calls in terms of generated messages, lite or full.
 //
-// Thin: parsing and serialising only. A request that does not parse is answered INTERNAL, as Go's server does.
+// Thin: parsing and serialising only. A request that does not parse is answered INTERNAL, as Go's
+// server does.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,8 @@ namespace corten::wire {
 template <typename Response>
 Result<Response> ParseMessage(const std::string& payload) {
   Response message;
-  if (!message.ParseFromString(payload)) return InternalError("ttrpc: error unmarshalling payload of ", message.GetTypeName());
+  if (!message.ParseFromString(payload))
+    return InternalError("ttrpc: error unmarshalling payload of ", message.GetTypeName());
   return message;
 }
 
@@ -43,22 +45,26 @@ class ReplyTo {
 
 // HandleUnary with messages. `handler`: void(const CallInfo&, const Request&, ReplyTo<Response>).
 template <typename Request, typename Response, typename Handler>
-void HandleMessage(TtrpcServer& server, std::string_view service, std::string_view method, Handler handler) {
-  server.HandleUnary(service, method,
-                     [handler = std::move(handler)](const CallInfo& info, std::string_view payload, Reply reply) {
-                       Request request;
-                       if (!request.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
-                         reply.Fail(InternalError("ttrpc: error unmarshalling payload of ", request.GetTypeName()));
-                         return;
-                       }
-                       handler(info, request, ReplyTo<Response>(std::move(reply)));
-                     });
+void HandleMessage(TtrpcServer& server, std::string_view service, std::string_view method,
+                   Handler handler) {
+  server.HandleUnary(
+      service, method,
+      [handler = std::move(handler)](const CallInfo& info, std::string_view payload, Reply reply) {
+        Request request;
+        if (!request.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+          reply.Fail(
+              InternalError("ttrpc: error unmarshalling payload of ", request.GetTypeName()));
+          return;
+        }
+        handler(info, request, ReplyTo<Response>(std::move(reply)));
+      });
 }
 
 // TtrpcClient::Call with messages. `done`: void(Result<Response>).
 template <typename Response, typename Request, typename Done>
-TtrpcClient::CallId CallMessage(TtrpcClient& client, std::string_view service, std::string_view method,
-                                const Request& request, const CallOptions& options, Done done) {
+TtrpcClient::CallId CallMessage(TtrpcClient& client, std::string_view service,
+                                std::string_view method, const Request& request,
+                                const CallOptions& options, Done done) {
   return client.Call(service, method, request.SerializeAsString(), options,
                      [done = std::move(done)](Result<std::string> payload) {
                        if (payload.ok()) {
@@ -71,9 +77,11 @@ TtrpcClient::CallId CallMessage(TtrpcClient& client, std::string_view service, s
 
 // TtrpcCaller::Call with messages: waits.
 template <typename Response, typename Request>
-Result<Response> CallMessage(const TtrpcCaller& caller, std::string_view service, std::string_view method,
-                             const Request& request, CallOptions options = {}) {
-  const std::string payload = TRY(caller.Call(service, method, request.SerializeAsString(), std::move(options)));
+Result<Response> CallMessage(const TtrpcCaller& caller, std::string_view service,
+                             std::string_view method, const Request& request,
+                             CallOptions options = {}) {
+  const std::string payload =
+      TRY(caller.Call(service, method, request.SerializeAsString(), std::move(options)));
   return ParseMessage<Response>(payload);
 }
 

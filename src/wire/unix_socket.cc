@@ -24,9 +24,11 @@ struct Address {
 
 // `name` begins with a zero byte for an abstract socket.
 Result<Address> MakeAddress(std::string_view name) {
-  if (name.empty() || name == std::string_view("\0", 1)) return InvalidArgumentError("empty socket path");
+  if (name.empty() || name == std::string_view("\0", 1))
+    return InvalidArgumentError("empty socket path");
   if (name.size() > kMaxSocketPath) {
-    return InvalidArgumentError("socket path ", Quoted(name), " is longer than ", kMaxSocketPath, " bytes");
+    return InvalidArgumentError("socket path ", Quoted(name), " is longer than ", kMaxSocketPath,
+                                " bytes");
   }
   if (name[0] != '\0' && name.find('\0') != std::string_view::npos) {
     return InvalidArgumentError("socket path ", Quoted(name), " contains a zero byte");
@@ -35,7 +37,8 @@ Result<Address> MakeAddress(std::string_view name) {
   address.name.sun_family = AF_UNIX;
   memcpy(address.name.sun_path, name.data(), name.size());
   // A path is ended by a zero byte; an abstract name ends where the length says.
-  address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() + (name[0] == '\0' ? 0 : 1));
+  address.size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() +
+                                        (name[0] == '\0' ? 0 : 1));
   return address;
 }
 
@@ -75,8 +78,8 @@ Result<Fd> ListenUnix(std::string_view path, mode_t mode, int backlog) {
   const Address address = TRY(MakeAddress(path));
   Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoError(errno, "create socket");
-  // bind(2) creates the file with the socket inode's mode, less the umask: so it is narrow from the first moment on,
-  // without touching the process-wide umask.
+  // bind(2) creates the file with the socket inode's mode, less the umask: so it is narrow from the
+  // first moment on, without touching the process-wide umask.
   if (fchmod(fd.get(), mode) != 0) return ErrnoError(errno, "set mode of socket");
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.name), address.size) != 0) {
     const int err = errno;
@@ -102,7 +105,8 @@ Result<Fd> ConnectAddress(std::string_view address, std::chrono::milliseconds ti
   if (address.starts_with(kUnix)) return ConnectUnix(address.substr(kUnix.size()), timeout);
   const size_t scheme = address.find("://");
   if (scheme != std::string_view::npos) {
-    return UnimplementedError("socket address ", Quoted(address), ": scheme ", address.substr(0, scheme));
+    return UnimplementedError("socket address ", Quoted(address), ": scheme ",
+                              address.substr(0, scheme));
   }
   return ConnectTo(StrCat('\0', address), timeout);
 }
