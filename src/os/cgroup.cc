@@ -187,12 +187,13 @@ Result<FreezeState> ReadFreezeState(const CgroupPlace& place) {
   if (place.unified) {
     const std::string events = TRY(ReadFileAt(StrCat(place.v2_dir, "/cgroup.events"), kMaxFile));
     if (FlatFigures(events).Get("frozen") == 1) return FreezeState::kFrozen;
-    const std::string wanted = Trimmed(TRY(ReadFileAt(StrCat(place.v2_dir, "/cgroup.freeze"), kMaxFile)));
-    return wanted == "1" ? FreezeState::kFreezing : FreezeState::kThawed;
+    const std::string wanted = TRY(ReadFileAt(StrCat(place.v2_dir, "/cgroup.freeze"), kMaxFile));
+    return Trimmed(wanted) == "1" ? FreezeState::kFreezing : FreezeState::kThawed;
   }
   const std::string dir = place.V1("freezer");
   if (dir.empty()) return FreezeState::kThawed;
-  const std::string state = Trimmed(TRY(ReadFileAt(StrCat(dir, "/freezer.state"), kMaxFile)));
+  const std::string text = TRY(ReadFileAt(StrCat(dir, "/freezer.state"), kMaxFile));
+  const std::string state = Trimmed(text);
   if (state == "FROZEN") return FreezeState::kFrozen;
   return state == "FREEZING" ? FreezeState::kFreezing : FreezeState::kThawed;
 }
@@ -232,7 +233,8 @@ Status EnableControllers(const CgroupPlace& place) {
   if (!place.unified) return Ok();
   constexpr std::string_view kRoot = "/sys/fs/cgroup";
   if (!place.v2_dir.starts_with(kRoot)) return Ok();
-  const std::string controllers = Trimmed(TRY(ReadFileAt(StrCat(kRoot, "/cgroup.controllers"), kMaxFile)));
+  const std::string text = TRY(ReadFileAt(StrCat(kRoot, "/cgroup.controllers"), kMaxFile));
+  const std::string controllers = Trimmed(text);
   if (controllers.empty()) return Ok();
   Status first;
   size_t end = kRoot.size();

@@ -278,7 +278,8 @@ Status UnmountRecursive(const std::string& target, int flags) {
   if (real == nullptr) return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "unmount ", target));
   const std::string path(real);
   free(real);
-  std::vector<MountEntry> entries = MountsAtOrBelow(TRY(ReadMountInfo()), path);
+  const std::vector<MountEntry> all = TRY(ReadMountInfo());
+  std::vector<MountEntry> entries = MountsAtOrBelow(all, path);
   std::stable_sort(entries.begin(), entries.end(), [](const MountEntry& a, const MountEntry& b) {
     return a.mount_point.size() > b.mount_point.size();
   });
