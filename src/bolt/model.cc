@@ -41,18 +41,20 @@ Status Compare(const Bucket& bucket, const ModelBucket& model, const std::string
   const std::map<std::string_view, bool> keys = Keys(model);
   Cursor cursor = bucket.NewCursor();
   auto expected = keys.begin();
-  for (std::optional<Entry> entry = TRY(cursor.First()); entry; entry = TRY(cursor.Next()), ++expected) {
+  for (std::optional<Entry> entry = TRY(cursor.First()); entry; entry = TRY(cursor.Next())) {
     if (expected == keys.end()) return Differs(path, StrCat("has ", Quoted(entry->key), ", which should not be there"));
     if (expected->first != entry->key) {
       return Differs(path, StrCat("has ", Quoted(entry->key), " where ", Quoted(expected->first), " should be"));
     }
     if (expected->second != entry->is_bucket) return Differs(path, StrCat(Quoted(entry->key), " is of another kind"));
     TRY(CompareEntry(bucket, model, *entry, path));
+    ++expected;
   }
   if (expected != keys.end()) return Differs(path, StrCat("lacks ", Quoted(expected->first)));
   auto backwards = keys.rbegin();
-  for (std::optional<Entry> entry = TRY(cursor.Prev()); entry; entry = TRY(cursor.Prev()), ++backwards) {
+  for (std::optional<Entry> entry = TRY(cursor.Prev()); entry; entry = TRY(cursor.Prev())) {
     if (backwards == keys.rend() || backwards->first != entry->key) return Differs(path, "differs when walked backwards");
+    ++backwards;
   }
   if (backwards != keys.rend()) return Differs(path, "is shorter when walked backwards");
   return Ok();
