@@ -40,7 +40,7 @@ class ContentService final : public api::Content::CallbackService {
 
   grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context, const api::InfoRequest* request,
                                  api::InfoResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
+    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       const model::Digest digest = TRY(ParseDigest(request->digest()));
       const content::Info info = TRY(stores_->Content(scope)->GetInfo(digest));
       ToProto(info, response->mutable_info());
@@ -50,7 +50,7 @@ class ContentService final : public api::Content::CallbackService {
 
   grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const api::UpdateRequest* request,
                                    api::UpdateResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
+    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       content::Info wanted;
       wanted.digest = TRY(ParseDigest(request->info().digest()));
       wanted.labels = FromProto(request->info().labels());
@@ -87,7 +87,7 @@ class ContentService final : public api::Content::CallbackService {
 
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const api::DeleteContentRequest* request,
                                    google::protobuf::Empty*) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) -> Status {
+    return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) -> corten::Status {
       const model::Digest digest = TRY(ParseDigest(request->digest()));
       return stores_->Content(scope)->Delete(digest);
     });
