@@ -2,6 +2,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/dynamic_message.h>
 
+#include "api/values.h"
 #include "base/log.h"
 #include "containerd/events/container.pb.h"
 #include "containerd/events/content.pb.h"
@@ -10,12 +11,13 @@
 #include "containerd/events/snapshot.pb.h"
 #include "containerd/events/task.pb.h"
 #include "containerd/services/images/v1/image_events.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 
 namespace corten::services {
 
 namespace {
+
+using api::ToProto;
 
 using metadata::Change;
 namespace wire_events = containerd::events;

@@ -1,45 +1,33 @@
 #include <algorithm>
 
+#include "api/objects.h"
+#include "api/values.h"
 #include "containerd/services/content/v1/content.grpc.pb.h"
 #include "services/content_write.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::content::v1;
+namespace wire_api = containerd::services::content::v1;
 
 namespace {
+
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
 
 constexpr int kListBatch = 100;
 constexpr int64_t kReadChunk = 1 << 20;  // clients of the original never see larger messages
 
-void ToProto(const content::Info& info, api::Info* out) {
-  out->set_digest(info.digest.str());
-  out->set_size(info.size);
-  services::ToProto(info.created_at, out->mutable_created_at());
-  services::ToProto(info.updated_at, out->mutable_updated_at());
-  services::ToProto(info.labels, out->mutable_labels());
-}
-
-void ToProto(const content::IngestStatus& status, api::Status* out) {
-  services::ToProto(status.started_at, out->mutable_started_at());
-  services::ToProto(status.updated_at, out->mutable_updated_at());
-  out->set_ref(status.ref);
-  out->set_offset(status.offset);
-  out->set_total(status.total);
-  out->set_expected(status.expected.str());
-}
-
 Result<model::Digest> ParseDigest(const std::string& text) { return model::Digest::Parse(text).Context(Quoted(text)); }
 
-class ContentService final : public api::Content::CallbackService {
+class ContentService final : public wire_api::Content::CallbackService {
  public:
   ContentService(Executors executors, metadata::ScopedStores* stores) : executors_(executors), stores_(stores) {}
 
-  grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context, const api::InfoRequest* request,
-                                 api::InfoResponse* response) override {
+  grpc::ServerUnaryReactor* Info(grpc::CallbackServerContext* context, const wire_api::InfoRequest* request,
+                                 wire_api::InfoResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       const model::Digest digest = TRY(ParseDigest(request->digest()));
       const content::Info info = TRY(stores_->Content(scope)->GetInfo(digest));
@@ -48,8 +36,8 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const api::UpdateRequest* request,
-                                   api::UpdateResponse* response) override {
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateRequest* request,
+                                   wire_api::UpdateResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       content::Info wanted;
       wanted.digest = TRY(ParseDigest(request->info().digest()));
@@ -60,9 +48,9 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<api::ListContentResponse>* List(grpc::CallbackServerContext* context,
-                                                           const api::ListContentRequest* request) override {
-    using Stream = PullStream<api::ListContentResponse>;
+  grpc::ServerWriteReactor<wire_api::ListContentResponse>* List(grpc::CallbackServerContext* context,
+                                                           const wire_api::ListContentRequest* request) override {
+    using Stream = PullStream<wire_api::ListContentResponse>;
     const Result<model::Scope> scope = RequireScope(*context);
     if (!scope.ok()) return Stream::Fail(scope.error());
     struct State {
@@ -72,7 +60,7 @@ class ContentService final : public api::Content::CallbackService {
     };
     auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
     return Stream::Start(executors_.quick, [this, state, scope = *scope, filters = FromProto(request->filters())](
-                                               api::ListContentResponse* message) -> Result<bool> {
+                                               wire_api::ListContentResponse* message) -> Result<bool> {
       if (!state->listed) {
         TRY(stores_->Content(scope)->Walk(filters, [&](const content::Info& info) {
           state->infos.push_back(info);
@@ -85,7 +73,7 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const api::DeleteContentRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteContentRequest* request,
                                    google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) -> corten::Status {
       const model::Digest digest = TRY(ParseDigest(request->digest()));
@@ -93,9 +81,9 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<api::ReadContentResponse>* Read(grpc::CallbackServerContext* context,
-                                                           const api::ReadContentRequest* request) override {
-    using Stream = PullStream<api::ReadContentResponse>;
+  grpc::ServerWriteReactor<wire_api::ReadContentResponse>* Read(grpc::CallbackServerContext* context,
+                                                           const wire_api::ReadContentRequest* request) override {
+    using Stream = PullStream<wire_api::ReadContentResponse>;
     const Result<model::Scope> scope = RequireScope(*context);
     if (!scope.ok()) return Stream::Fail(scope.error());
     struct State {
@@ -106,7 +94,7 @@ class ContentService final : public api::Content::CallbackService {
     };
     auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
     return Stream::Start(executors_.bulk, [this, state, scope = *scope, digest_text = request->digest(), offset = request->offset(),
-                                           size = request->size()](api::ReadContentResponse* message) -> Result<bool> {
+                                           size = request->size()](wire_api::ReadContentResponse* message) -> Result<bool> {
       if (state->reader == nullptr) {
         const model::Digest digest = TRY(ParseDigest(digest_text));
         state->reader = TRY(stores_->Content(scope)->OpenReader(digest));
@@ -128,8 +116,8 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const api::StatusRequest* request,
-                                   api::StatusResponse* response) override {
+  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context, const wire_api::StatusRequest* request,
+                                   wire_api::StatusResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       const content::IngestStatus status = TRY(stores_->Content(scope)->GetStatus(request->ref()));
       ToProto(status, response->mutable_status());
@@ -137,8 +125,8 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* ListStatuses(grpc::CallbackServerContext* context, const api::ListStatusesRequest* request,
-                                         api::ListStatusesResponse* response) override {
+  grpc::ServerUnaryReactor* ListStatuses(grpc::CallbackServerContext* context, const wire_api::ListStatusesRequest* request,
+                                         wire_api::ListStatusesResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> corten::Status {
       const std::vector<content::IngestStatus> statuses = TRY(stores_->Content(scope)->ListStatuses(FromProto(request->filters())));
       for (const content::IngestStatus& status : statuses) ToProto(status, response->add_statuses());
@@ -146,11 +134,11 @@ class ContentService final : public api::Content::CallbackService {
     });
   }
 
-  grpc::ServerBidiReactor<api::WriteContentRequest, api::WriteContentResponse>* Write(grpc::CallbackServerContext* context) override {
+  grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse>* Write(grpc::CallbackServerContext* context) override {
     return StartContentWrite(context, executors_, stores_);
   }
 
-  grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context, const api::AbortRequest* request,
+  grpc::ServerUnaryReactor* Abort(grpc::CallbackServerContext* context, const wire_api::AbortRequest* request,
                                   google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick,
                             [this, request](const model::Scope& scope) { return stores_->Content(scope)->Abort(request->ref()); });

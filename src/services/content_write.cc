@@ -2,16 +2,20 @@
 
 #include <utility>
 
-#include "services/convert.h"
+#include "api/values.h"
+
 
 namespace corten::services {
 
-namespace api = containerd::services::content::v1;
+namespace wire_api = containerd::services::content::v1;
 
 namespace {
 
+using api::FromProto;
+using api::ToProto;
+
 // One request at a time: read -> work on the bulk executor -> write the response -> read. So nothing here needs a lock.
-class WriteReactor final : public grpc::ServerBidiReactor<api::WriteContentRequest, api::WriteContentResponse> {
+class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse> {
  public:
   WriteReactor(Result<model::Scope> scope, Executors executors, metadata::ScopedStores* stores) : executors_(executors) {
     if (!scope.ok()) {
@@ -70,9 +74,9 @@ class WriteReactor final : public grpc::ServerBidiReactor<api::WriteContentReque
     TRY(TakeExpectations());
     response_.set_action(request_.action());
     switch (request_.action()) {
-      case api::STAT: return Describe();
-      case api::WRITE: TRY(Append()); return Describe();
-      case api::COMMIT: TRY(Append()); return Commit();
+      case wire_api::STAT: return Describe();
+      case wire_api::WRITE: TRY(Append()); return Describe();
+      case wire_api::COMMIT: TRY(Append()); return Commit();
       default: return InvalidArgumentError("content write: unknown action ", static_cast<int>(request_.action()));
     }
   }
@@ -127,7 +131,7 @@ class WriteReactor final : public grpc::ServerBidiReactor<api::WriteContentReque
   }
 
   Status Describe() {
-    if (request_.action() == api::STAT) {
+    if (request_.action() == wire_api::STAT) {
       const content::IngestStatus status = TRY(writer_->GetStatus());
       const model::Digest digest = TRY(writer_->CurrentDigest());
       offset_ = status.offset;
@@ -160,8 +164,8 @@ class WriteReactor final : public grpc::ServerBidiReactor<api::WriteContentReque
   const Executors executors_;
   std::unique_ptr<content::Store> store_;
   std::unique_ptr<content::Writer> writer_;
-  api::WriteContentRequest request_;
-  api::WriteContentResponse response_;
+  wire_api::WriteContentRequest request_;
+  wire_api::WriteContentResponse response_;
   std::string ref_;
   Time started_at_;
   int64_t offset_ = 0;
@@ -173,7 +177,7 @@ class WriteReactor final : public grpc::ServerBidiReactor<api::WriteContentReque
 
 }  // namespace
 
-grpc::ServerBidiReactor<api::WriteContentRequest, api::WriteContentResponse>* StartContentWrite(grpc::CallbackServerContext* context,
+grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse>* StartContentWrite(grpc::CallbackServerContext* context,
                                                                                                 Executors executors,
                                                                                                 metadata::ScopedStores* stores) {
   return new WriteReactor(RequireScope(*context), executors, stores);

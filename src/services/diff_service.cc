@@ -1,22 +1,26 @@
 #include "diff/differ.h"
 
+#include "api/values.h"
 #include "containerd/services/diff/v1/diff.grpc.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::diff::v1;
+namespace wire_api = containerd::services::diff::v1;
 
 namespace {
 
-class DiffService final : public api::Diff::CallbackService {
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
+
+class DiffService final : public wire_api::Diff::CallbackService {
  public:
   DiffService(Executors executors, std::vector<DifferFactory> differs) : executors_(executors), differs_(std::move(differs)) {}
 
-  grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context, const api::ApplyRequest* request,
-                                  api::ApplyResponse* response) override {
+  grpc::ServerUnaryReactor* Apply(grpc::CallbackServerContext* context, const wire_api::ApplyRequest* request,
+                                  wire_api::ApplyResponse* response) override {
     return FirstThatCan(context, [context, request, response](diff::Differ& differ) -> Status {
       const model::Descriptor descriptor = TRY(FromProto(request->diff()));
       diff::ApplyOptions options;
@@ -29,8 +33,8 @@ class DiffService final : public api::Diff::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Diff(grpc::CallbackServerContext* context, const api::DiffRequest* request,
-                                 api::DiffResponse* response) override {
+  grpc::ServerUnaryReactor* Diff(grpc::CallbackServerContext* context, const wire_api::DiffRequest* request,
+                                 wire_api::DiffResponse* response) override {
     return FirstThatCan(context, [context, request, response](diff::Differ& differ) -> Status {
       diff::CompareOptions options;
       options.media_type = request->media_type();

@@ -1,19 +1,23 @@
+#include "api/values.h"
 #include "containerd/services/events/v1/events.grpc.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::events::v1;
+namespace wire_api = containerd::services::events::v1;
 
 namespace {
 
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
+
 void ToProto(const events::Envelope& envelope, containerd::types::Envelope* out) {
-  services::ToProto(envelope.timestamp, out->mutable_timestamp());
+  ToProto(envelope.timestamp, out->mutable_timestamp());
   out->set_namespace_(envelope.ns.str());
   out->set_topic(envelope.topic);
-  services::ToProto(envelope.event, out->mutable_event());
+  ToProto(envelope.event, out->mutable_event());
 }
 
 // A parked subscriber: writes while there are envelopes, otherwise waits for the exchange to wake it. No thread.
@@ -87,18 +91,18 @@ class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types
   bool finished_ = false;
 };
 
-class EventsService final : public api::Events::CallbackService {
+class EventsService final : public wire_api::Events::CallbackService {
  public:
   EventsService(Executors executors, events::Exchange* exchange) : executors_(executors), exchange_(exchange) {}
 
-  grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context, const api::PublishRequest* request,
+  grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context, const wire_api::PublishRequest* request,
                                     google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
       return exchange_->Publish(scope.ns, request->topic(), FromProto(request->event()));
     });
   }
 
-  grpc::ServerUnaryReactor* Forward(grpc::CallbackServerContext* context, const api::ForwardRequest* request,
+  grpc::ServerUnaryReactor* Forward(grpc::CallbackServerContext* context, const wire_api::ForwardRequest* request,
                                     google::protobuf::Empty*) override {
     return Unary(context, executors_.quick, [this, request] {
       const containerd::types::Envelope& envelope = request->envelope();
@@ -112,7 +116,7 @@ class EventsService final : public api::Events::CallbackService {
   }
 
   grpc::ServerWriteReactor<containerd::types::Envelope>* Subscribe(grpc::CallbackServerContext*,
-                                                                   const api::SubscribeRequest* request) override {
+                                                                   const wire_api::SubscribeRequest* request) override {
     return new SubscribeReactor(exchange_, FromProto(request->filters()));
   }
 

@@ -1,27 +1,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/values.h"
 #include "containerd/services/introspection/v1/introspection.grpc.pb.h"
 #include "model/filter.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::introspection::v1;
+namespace wire_api = containerd::services::introspection::v1;
 
 namespace {
 
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
+
 Result<model::Platform> PlatformOf(const std::string& text) { return model::ParsePlatform(text); }
 
-void ToProto(const plugin::Record& record, api::Plugin* out) {
+void ToProto(const plugin::Record& record, wire_api::Plugin* out) {
   out->set_type(record.type);
   out->set_id(record.id);
   for (const std::string& type : record.requires_types) out->add_requires_(type);
   for (const std::string& text : record.facts.platforms) {
     const Result<model::Platform> platform = PlatformOf(text);
-    if (platform.ok()) services::ToProto(*platform, out->add_platforms());
+    if (platform.ok()) ToProto(*platform, out->add_platforms());
   }
   for (const auto& [key, value] : record.facts.exports) (*out->mutable_exports())[key] = value;
   for (const std::string& capability : record.facts.capabilities) out->add_capabilities(capability);
@@ -31,12 +35,12 @@ void ToProto(const plugin::Record& record, api::Plugin* out) {
   }
 }
 
-class IntrospectionService final : public api::Introspection::CallbackService {
+class IntrospectionService final : public wire_api::Introspection::CallbackService {
  public:
   IntrospectionService(Executors executors, IntrospectionSource source) : executors_(executors), source_(std::move(source)) {}
 
-  grpc::ServerUnaryReactor* Plugins(grpc::CallbackServerContext* context, const api::PluginsRequest* request,
-                                    api::PluginsResponse* response) override {
+  grpc::ServerUnaryReactor* Plugins(grpc::CallbackServerContext* context, const wire_api::PluginsRequest* request,
+                                    wire_api::PluginsResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Filter filter = TRY(model::Filter::Parse(FromProto(request->filters())));
       for (const plugin::Record& record : source_.plugins()) {
@@ -52,7 +56,7 @@ class IntrospectionService final : public api::Introspection::CallbackService {
   }
 
   grpc::ServerUnaryReactor* Server(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
-                                   api::ServerResponse* response) override {
+                                   wire_api::ServerResponse* response) override {
     return Unary(context, executors_.quick, [this, response]() -> Status {
       struct stat pid_namespace = {};
       if (stat("/proc/self/ns/pid", &pid_namespace) != 0) return ErrnoError(errno, "read pid namespace");
@@ -63,8 +67,8 @@ class IntrospectionService final : public api::Introspection::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* PluginInfo(grpc::CallbackServerContext* context, const api::PluginInfoRequest* request,
-                                       api::PluginInfoResponse* response) override {
+  grpc::ServerUnaryReactor* PluginInfo(grpc::CallbackServerContext* context, const wire_api::PluginInfoRequest* request,
+                                       wire_api::PluginInfoResponse* response) override {
     return Unary(context, executors_.control, [this, request, response]() -> Status {
       for (const plugin::Record& record : source_.plugins()) {
         if (record.type != request->type() || record.id != request->id()) continue;
@@ -74,7 +78,7 @@ class IntrospectionService final : public api::Introspection::CallbackService {
         if (record.error != nullptr) return FailedPreconditionError("plugin ", uri, ": not loaded");
         if (!source_.plugin_info) return UnimplementedError("plugin ", uri, ": does not provide info");
         const model::Any extra = TRY(source_.plugin_info(uri, FromProto(request->options())));
-        services::ToProto(extra, response->mutable_extra());
+        ToProto(extra, response->mutable_extra());
         return Ok();
       }
       return NotFoundError("plugin ", request->type(), ".", request->id());

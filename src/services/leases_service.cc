@@ -1,26 +1,25 @@
+#include "api/objects.h"
+#include "api/values.h"
 #include "containerd/services/leases/v1/leases.grpc.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::leases::v1;
+namespace wire_api = containerd::services::leases::v1;
 
 namespace {
 
-void ToProto(const metadata::Lease& lease, api::Lease* out) {
-  out->set_id(lease.id.str());
-  services::ToProto(lease.created_at, out->mutable_created_at());
-  services::ToProto(lease.labels, out->mutable_labels());
-}
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
 
-class LeasesService final : public api::Leases::CallbackService {
+class LeasesService final : public wire_api::Leases::CallbackService {
  public:
   LeasesService(Executors executors, metadata::LeaseStore* store) : executors_(executors), store_(store) {}
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const api::CreateRequest* request,
-                                   api::CreateResponse* response) override {
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateRequest* request,
+                                   wire_api::CreateResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
       metadata::Lease wanted;
       wanted.id = model::LeaseId(request->id());
@@ -31,7 +30,7 @@ class LeasesService final : public api::Leases::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const api::DeleteRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteRequest* request,
                                    google::protobuf::Empty*) override {
     Executor* executor = request->sync() ? executors_.bulk : executors_.quick;  // waits for the collector
     return UnaryInNamespace(context, executor, [this, request](const model::Scope& scope) {
@@ -39,8 +38,8 @@ class LeasesService final : public api::Leases::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const api::ListRequest* request,
-                                 api::ListResponse* response) override {
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const wire_api::ListRequest* request,
+                                 wire_api::ListResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
       const std::vector<metadata::Lease> leases = TRY(store_->List(scope.ns, FromProto(request->filters())));
       for (const metadata::Lease& lease : leases) ToProto(lease, response->add_leases());
@@ -48,26 +47,26 @@ class LeasesService final : public api::Leases::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* AddResource(grpc::CallbackServerContext* context, const api::AddResourceRequest* request,
+  grpc::ServerUnaryReactor* AddResource(grpc::CallbackServerContext* context, const wire_api::AddResourceRequest* request,
                                         google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
       return store_->AddResource(scope.ns, model::LeaseId(request->id()), {request->resource().id(), request->resource().type()});
     });
   }
 
-  grpc::ServerUnaryReactor* DeleteResource(grpc::CallbackServerContext* context, const api::DeleteResourceRequest* request,
+  grpc::ServerUnaryReactor* DeleteResource(grpc::CallbackServerContext* context, const wire_api::DeleteResourceRequest* request,
                                            google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
       return store_->DeleteResource(scope.ns, model::LeaseId(request->id()), {request->resource().id(), request->resource().type()});
     });
   }
 
-  grpc::ServerUnaryReactor* ListResources(grpc::CallbackServerContext* context, const api::ListResourcesRequest* request,
-                                          api::ListResourcesResponse* response) override {
+  grpc::ServerUnaryReactor* ListResources(grpc::CallbackServerContext* context, const wire_api::ListResourcesRequest* request,
+                                          wire_api::ListResourcesResponse* response) override {
     return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
       const std::vector<metadata::LeaseResource> resources = TRY(store_->ListResources(scope.ns, model::LeaseId(request->id())));
       for (const metadata::LeaseResource& resource : resources) {
-        api::Resource* out = response->add_resources();
+        wire_api::Resource* out = response->add_resources();
         out->set_id(resource.id);
         out->set_type(resource.type);
       }

@@ -1,25 +1,29 @@
+#include "api/values.h"
 #include "containerd/services/namespaces/v1/namespaces.grpc.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::namespaces::v1;
+namespace wire_api = containerd::services::namespaces::v1;
 
 namespace {
 
-void Fill(const model::Namespace& ns, const model::Labels& labels, api::Namespace* out) {
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
+
+void Fill(const model::Namespace& ns, const model::Labels& labels, wire_api::Namespace* out) {
   out->set_name(ns.str());
   ToProto(labels, out->mutable_labels());
 }
 
-class NamespacesService final : public api::Namespaces::CallbackService {
+class NamespacesService final : public wire_api::Namespaces::CallbackService {
  public:
   NamespacesService(Executors executors, metadata::NamespaceStore* store) : executors_(executors), store_(store) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const api::GetNamespaceRequest* request,
-                                api::GetNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const wire_api::GetNamespaceRequest* request,
+                                wire_api::GetNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->name());
       const model::Labels labels = TRY(store_->GetLabels(ns));
@@ -28,8 +32,8 @@ class NamespacesService final : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const api::ListNamespacesRequest*,
-                                 api::ListNamespacesResponse* response) override {
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const wire_api::ListNamespacesRequest*,
+                                 wire_api::ListNamespacesResponse* response) override {
     return Unary(context, executors_.quick, [this, response]() -> Status {
       const std::vector<model::Namespace> namespaces = TRY(store_->List());
       for (const model::Namespace& ns : namespaces) {
@@ -40,8 +44,8 @@ class NamespacesService final : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const api::CreateNamespaceRequest* request,
-                                   api::CreateNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateNamespaceRequest* request,
+                                   wire_api::CreateNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->namespace_().name());
       const model::Labels labels = FromProto(request->namespace_().labels());
@@ -51,8 +55,8 @@ class NamespacesService final : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const api::UpdateNamespaceRequest* request,
-                                   api::UpdateNamespaceResponse* response) override {
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateNamespaceRequest* request,
+                                   wire_api::UpdateNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->namespace_().name());
       const model::Labels labels =
@@ -62,7 +66,7 @@ class NamespacesService final : public api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const api::DeleteNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteNamespaceRequest* request,
                                    google::protobuf::Empty*) override {
     return Unary(context, executors_.quick, [this, request] { return store_->Delete(model::Namespace(request->name())); });
   }

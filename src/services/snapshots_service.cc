@@ -1,71 +1,67 @@
+#include "api/objects.h"
+#include "api/values.h"
 #include "containerd/services/snapshots/v1/snapshots.grpc.pb.h"
-#include "services/convert.h"
 #include "services/facades.h"
 #include "services/rpc.h"
 
 namespace corten::services {
 
-namespace api = containerd::services::snapshots::v1;
+namespace wire_api = containerd::services::snapshots::v1;
 
 namespace {
 
+using api::FromProto;
+using api::PathsOf;
+using api::ToProto;
+
 constexpr int kListBatch = 100;
 
-void ToProto(const snapshot::Info& info, api::Info* out) {
-  out->set_name(info.name);
-  out->set_parent(info.parent);
-  out->set_kind(static_cast<api::Kind>(info.kind));  // same numbers
-  services::ToProto(info.created_at, out->mutable_created_at());
-  services::ToProto(info.updated_at, out->mutable_updated_at());
-  services::ToProto(info.labels, out->mutable_labels());
-}
-
-class SnapshotsService final : public api::Snapshots::CallbackService {
+class SnapshotsService final : public wire_api::Snapshots::CallbackService {
  public:
   SnapshotsService(Executors executors, metadata::ScopedStores* stores) : executors_(executors), stores_(stores) {}
 
-  grpc::ServerUnaryReactor* Prepare(grpc::CallbackServerContext* context, const api::PrepareSnapshotRequest* request,
-                                    api::PrepareSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Prepare(grpc::CallbackServerContext* context, const wire_api::PrepareSnapshotRequest* request,
+                                    wire_api::PrepareSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const std::vector<model::Mount> mounts =
           TRY(snapshots.Prepare(request->key(), request->parent(), FromProto(request->labels())));
-      services::ToProto(mounts, response->mutable_mounts());
+      ToProto(mounts, response->mutable_mounts());
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* View(grpc::CallbackServerContext* context, const api::ViewSnapshotRequest* request,
-                                 api::ViewSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* View(grpc::CallbackServerContext* context, const wire_api::ViewSnapshotRequest* request,
+                                 wire_api::ViewSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const std::vector<model::Mount> mounts = TRY(snapshots.View(request->key(), request->parent(), FromProto(request->labels())));
-      services::ToProto(mounts, response->mutable_mounts());
+      ToProto(mounts, response->mutable_mounts());
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* Mounts(grpc::CallbackServerContext* context, const api::MountsRequest* request,
-                                   api::MountsResponse* response) override {
+  grpc::ServerUnaryReactor* Mounts(grpc::CallbackServerContext* context, const wire_api::MountsRequest* request,
+                                   wire_api::MountsResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const std::vector<model::Mount> mounts = TRY(snapshots.Mounts(request->key()));
-      services::ToProto(mounts, response->mutable_mounts());
+      ToProto(mounts, response->mutable_mounts());
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* Commit(grpc::CallbackServerContext* context, const api::CommitSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Commit(grpc::CallbackServerContext* context, const wire_api::CommitSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
     return With(context, request, [request](snapshot::Snapshotter& snapshots) {
       return snapshots.Commit(request->name(), request->key(), {FromProto(request->labels()), request->parent()});
     });
   }
 
-  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context, const api::RemoveSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context, const wire_api::RemoveSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
     return With(context, request, [request](snapshot::Snapshotter& snapshots) { return snapshots.Remove(request->key()); });
   }
 
-  grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context, const api::StatSnapshotRequest* request,
-                                 api::StatSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context, const wire_api::StatSnapshotRequest* request,
+                                 wire_api::StatSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const snapshot::Info info = TRY(snapshots.Stat(request->key()));
       ToProto(info, response->mutable_info());
@@ -73,8 +69,8 @@ class SnapshotsService final : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const api::UpdateSnapshotRequest* request,
-                                   api::UpdateSnapshotResponse* response) override {
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateSnapshotRequest* request,
+                                   wire_api::UpdateSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       snapshot::Info wanted;
       wanted.name = request->info().name();
@@ -85,9 +81,9 @@ class SnapshotsService final : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<api::ListSnapshotsResponse>* List(grpc::CallbackServerContext* context,
-                                                             const api::ListSnapshotsRequest* request) override {
-    using Stream = PullStream<api::ListSnapshotsResponse>;
+  grpc::ServerWriteReactor<wire_api::ListSnapshotsResponse>* List(grpc::CallbackServerContext* context,
+                                                             const wire_api::ListSnapshotsRequest* request) override {
+    using Stream = PullStream<wire_api::ListSnapshotsResponse>;
     const Result<model::Scope> scope = RequireScope(*context);
     if (!scope.ok()) return Stream::Fail(scope.error());
     struct State {
@@ -97,7 +93,7 @@ class SnapshotsService final : public api::Snapshots::CallbackService {
     };
     auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
     return Stream::Start(executors_.quick, [this, state, scope = *scope, name = request->snapshotter(),
-                                            filters = FromProto(request->filters())](api::ListSnapshotsResponse* message) -> Result<bool> {
+                                            filters = FromProto(request->filters())](wire_api::ListSnapshotsResponse* message) -> Result<bool> {
       if (!state->listed) {
         const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(stores_->Snapshots(scope, name));
         TRY(snapshots->Walk(filters, [&](const snapshot::Info& info) {
@@ -111,8 +107,8 @@ class SnapshotsService final : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context, const api::UsageRequest* request,
-                                  api::UsageResponse* response) override {
+  grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context, const wire_api::UsageRequest* request,
+                                  wire_api::UsageResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const snapshot::Usage usage = TRY(snapshots.GetUsage(request->key()));
       response->set_size(usage.size);
@@ -121,7 +117,7 @@ class SnapshotsService final : public api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Cleanup(grpc::CallbackServerContext* context, const api::CleanupRequest* request,
+  grpc::ServerUnaryReactor* Cleanup(grpc::CallbackServerContext* context, const wire_api::CleanupRequest* request,
                                     google::protobuf::Empty*) override {
     return With(context, request, [](snapshot::Snapshotter& snapshots) { return snapshots.Cleanup(); });
   }

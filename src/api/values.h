@@ -18,7 +18,7 @@
 #include "model/labels.h"
 #include "model/mount.h"
 
-namespace corten::services {
+namespace corten::api {
 
 using LabelMap = google::protobuf::Map<std::string, std::string>;
 
@@ -44,4 +44,4 @@ void ToProto(const std::vector<model::Mount>& mounts, google::protobuf::Repeated
 inline std::vector<std::string> FromProto(const google::protobuf::RepeatedPtrField<std::string>& list) { return {list.begin(), list.end()}; }
 inline std::vector<std::string> PathsOf(const google::protobuf::FieldMask& mask) { return FromProto(mask.paths()); }
 
-}  // namespace corten::services
+}  // namespace corten::api

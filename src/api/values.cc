@@ -1,6 +1,6 @@
-#include "services/convert.h"
+#include "api/values.h"
 
-namespace corten::services {
+namespace corten::api {
 
 void ToProto(const model::Labels& labels, LabelMap* out) {
   out->clear();
@@ -65,4 +65,4 @@ void ToProto(const std::vector<model::Mount>& mounts, google::protobuf::Repeated
   }
 }
 
-}  // namespace corten::services
+}  // namespace corten::api
