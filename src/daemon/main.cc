@@ -6,23 +6,23 @@
 #include "daemon/version.h"
 
 int main(int argc, char** argv) {
-  using namespace corten;  // NOLINT: the program's entry
-  const Result<daemon::Options> options = daemon::ParseOptions({argv + 1, argv + argc});
+  const corten::Result<corten::daemon::Options> options = corten::daemon::ParseOptions({argv + 1, argv + argc});
   if (!options.ok()) {
     (void)fprintf(stderr, "cortend: %s\nRun 'cortend --help' for usage.\n", options.error().text().c_str());
     return 1;
   }
   if (options->version) {
-    (void)printf("%s\n", daemon::VersionLine().c_str());
+    (void)printf("%s\n", corten::daemon::VersionLine().c_str());
     return 0;
   }
   if (options->help) {
-    (void)fputs(daemon::HelpText().c_str(), stdout);
+    (void)fputs(corten::daemon::HelpText().c_str(), stdout);
     return 0;
   }
-  if (!options->command.empty()) return daemon::RunCommand(*options);
-  Result<daemon::Settings> settings = daemon::LoadSettings(*options);
-  const Status ran = settings.ok() ? daemon::RunDaemon(*options, std::move(settings).value()) : Status(std::move(settings).TakeError());
+  if (!options->command.empty()) return corten::daemon::RunCommand(*options);
+  corten::Result<corten::daemon::Settings> settings = corten::daemon::LoadSettings(*options);
+  const corten::Status ran =
+      settings.ok() ? corten::daemon::RunDaemon(*options, std::move(settings).value()) : corten::Status(std::move(settings).TakeError());
   if (ran.ok()) return 0;
   (void)fprintf(stderr, "cortend: %s\n", ran.error().text().c_str());
   return 1;
