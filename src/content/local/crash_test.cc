@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <map>
 #include <set>
@@ -11,6 +10,7 @@
 #include "base/dir.h"
 #include "base/hash.h"
 #include "base/spawn.h"
+#include "base/test_dir.h"
 #include "content/local/crash_data.h"
 #include "content/local/local_store.h"
 
@@ -23,16 +23,6 @@ constexpr std::chrono::seconds kJourneyTime{60};
 
 class CrashTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/corten-content-crash-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    temp_ = Dir::Open(name).value();
-  }
-  void TearDown() override {
-    (void)temp_.RemoveChildren();  // a leftover in /tmp fails nothing
-    (void)rmdir(temp_.path().c_str());
-  }
-
   RunOutput Run(const std::string& root, const std::string& setting) {
     SpawnOptions options;
     options.args = {CORTEN_CRASH_JOURNEY, root};
@@ -98,7 +88,7 @@ class CrashTest : public ::testing::Test {
     }
   }
 
-  Dir temp_;
+  TestDir temp_;
 };
 
 TEST_F(CrashTest, KilledAnywhereBlobsAreWholeAndPromisesKept) {

@@ -26,8 +26,10 @@ class FullDiskTest : public ::testing::Test {
   }
   void TearDown() override {
     store_.reset();
-    if (mounted_) EXPECT_EQ(umount(path_.c_str()), 0);
-    if (!path_.empty()) EXPECT_EQ(rmdir(path_.c_str()), 0);
+    if (mounted_) {
+      EXPECT_EQ(umount(path_.c_str()), 0);
+      EXPECT_EQ(rmdir(path_.c_str()), 0);
+    }
   }
 
   std::string path_;
