@@ -85,8 +85,7 @@ class Bucket {
 
   uint64_t Sequence() const;
 
-  // What follows changes the bucket. In a read transaction all of it is kFailedPrecondition `tx not writable`. The top
-  // level (Tx::Root) holds buckets only and has no sequence of its own: kInvalidArgument.
+  // What follows changes the bucket. In a read transaction all of it is kFailedPrecondition `tx not writable`.
 
   // Sets `key`. Errors: kInvalidArgument (`key required` for an empty one, `key too large`, `value too large`,
   // `incompatible value` if the key holds a bucket).
@@ -112,7 +111,6 @@ class Bucket {
 
   Status CheckAlive() const;
   Status CheckWritable() const;
-  Status CheckBelowTop() const;
   Result<internal::Level> RootLevel() const;
   Status CheckNewName(std::string_view name) const;
 
