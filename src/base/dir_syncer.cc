@@ -25,15 +25,21 @@ uint64_t DirSyncer::flushes() const {
   return flushes_;
 }
 
+uint64_t DirSyncer::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_;
+}
+
 Status DirSyncer::Flush() {
   std::unique_lock lock(mutex_);
   const std::shared_ptr<Round> mine = next_;  // begins after now, so it covers what the caller did
+  ++waiting_;
   changed_.wait(lock, [&] { return mine->done || !running_; });
   if (!mine->done) {
     running_ = true;
     next_ = std::make_shared<Round>();
     lock.unlock();
-    Status flushed = Fsync(dir_, path_);
+    Status flushed = flush_();
     lock.lock();
     if (!flushed.ok()) mine->error = std::move(flushed).TakeError();
     mine->done = true;
@@ -41,6 +47,7 @@ Status DirSyncer::Flush() {
     ++flushes_;
     changed_.notify_all();
   }
+  --waiting_;
   if (mine->error.has_value()) return mine->error->Clone();
   return Ok();
 }

@@ -7,6 +7,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,7 +21,9 @@ namespace corten {
 class DirSyncer {
  public:
   // `dir` is borrowed and outlives the syncer; `path` is for error texts.
-  DirSyncer(FdRef dir, std::string path) : dir_(dir), path_(std::move(path)) {}
+  DirSyncer(FdRef dir, const std::string& path) : DirSyncer([dir, path] { return Fsync(dir, path); }) {}
+  // With another way to flush, e.g. for tests.
+  explicit DirSyncer(std::function<Status()> flush) : flush_(std::move(flush)) {}
   DirSyncer(const DirSyncer&) = delete;
   DirSyncer& operator=(const DirSyncer&) = delete;
 
@@ -45,6 +48,8 @@ class DirSyncer {
 
   // Flushes made so far.
   uint64_t flushes() const;
+  // Callers that are in Sync or Settle and wait for a flush, or make one.
+  uint64_t waiting() const;
 
  private:
   struct Round {
@@ -53,14 +58,14 @@ class DirSyncer {
   };
   Status Flush();
 
-  const FdRef dir_;
-  const std::string path_;
+  const std::function<Status()> flush_;
   mutable std::mutex mutex_;  // never held over a flush; guards all that follows
   std::condition_variable changed_;
   std::shared_ptr<Round> next_ = std::make_shared<Round>();  // owners: the syncer and those who wait for the round
   bool running_ = false;
   uint64_t changes_ = 0;
   uint64_t flushes_ = 0;
+  uint64_t waiting_ = 0;
 };
 
 }  // namespace corten

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "bolt/check.h"
 #include "bolt/db.h"
@@ -67,6 +69,32 @@ inline CheckReport ExpectSound(Db& db) {
   }));
   for (const std::string& problem : report.problems) ADD_FAILURE() << problem;
   return report;
+}
+
+// Runs `fns` in one group, in this order: one more update holds the writer until all of them are queued.
+// Answers their statuses.
+inline std::vector<Status> UpdateAsGroup(Db& db, const std::vector<Db::UpdateFn>& fns) {
+  std::vector<Status> statuses(fns.size());
+  std::vector<std::thread> threads;
+  EXPECT_STATUS(db.Update([&](Tx&) -> Status {
+    for (size_t i = 0; i < fns.size(); ++i) {
+      threads.emplace_back([&, i] { statuses[i] = db.Update(fns[i]); });
+      while (db.GetStats().queued < i + 2) std::this_thread::yield();
+    }
+    return Ok();
+  }));
+  for (std::thread& thread : threads) thread.join();
+  return statuses;
+}
+
+// Expects that what the walk cannot reach is what the engine thinks is free: no page is lost, none is used twice.
+// REQUIRES: no update runs.
+inline void ExpectAllPagesAccountedFor(Db& db) {
+  EXPECT_STATUS(db.WaitForFreePages());
+  const CheckReport report = ExpectSound(db);
+  const Stats stats = db.GetStats();
+  EXPECT_TRUE(stats.free_pages_known);
+  EXPECT_EQ(report.free_pages, stats.free_pages + stats.pending_pages);
 }
 
 }  // namespace corten::bolt

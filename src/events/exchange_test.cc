@@ -13,7 +13,7 @@ const model::Namespace kNs("default");
 TEST(Exchange, DeliversInOneOrderToEverySubscriberThatMatches) {
   Exchange exchange({});
   auto all = exchange.Subscribe({}, {}).value();
-  auto starts = exchange.Subscribe({"topic==/tasks/start", "namespace==other"}, {}).value();
+  auto starts = exchange.Subscribe({R"(topic=="/tasks/start")", "namespace==other"}, {}).value();
   ASSERT_TRUE(exchange.Publish(kNs, "/tasks/create", {"t", "1"}).ok());
   ASSERT_TRUE(exchange.Publish(kNs, "/tasks/start", {"t", "2"}).ok());
   EXPECT_EQ(all->TryNext().value()->event.value, "1");

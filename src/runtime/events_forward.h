@@ -32,7 +32,7 @@ class EventsForward {
   EventsForward& operator=(const EventsForward&) = delete;
 
  private:
-  explicit EventsForward(LoopThread& loop) : loop_(loop) {}
+  explicit EventsForward(LoopThread& loop);
   LoopThread& loop_;
   std::unique_ptr<wire::TtrpcServer> server_;  // loop thread only
 };

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -50,7 +51,7 @@ class ShimClient {
                                std::chrono::nanoseconds timeout);
 
   bool closed() const { return caller_->closed(); }
-  // Ends the connection from this side; OnClosed is not called. Waits for the loop.
+  // Ends the connection from this side; `on_closed` is not called. Waits for the loop, unless it was closed here before.
   void Close();
 
  private:
@@ -58,6 +59,7 @@ class ShimClient {
   LoopThread& loop_;
   const Endpoint endpoint_;
   std::atomic<int> version_;
+  std::atomic<bool> released_{false};             // Close has begun
   std::unique_ptr<wire::TtrpcClient> client_;     // loop thread only
   std::optional<wire::TtrpcCaller> caller_;       // set once by Connect
 };

@@ -445,7 +445,7 @@ void TaskTable::Remove(const TaskKey& key, const ExitInfo& exit) {
     const auto found = tasks_.find(key);
     if (found == tasks_.end()) return;
     Task& task = found->second;
-    if (exit.pid != 0) (void)Fix(task.init, exit, &calls);  // Delete's answer is the last word if there was none before
+    if (exit != ExitInfo{}) (void)Fix(task.init, exit, &calls);  // Delete's answer is the last word if there was none before
     Drop(task.init, &calls);
     const ShimClient* shim = task.link.shim.get();
     for (auto& [id, exec] : task.execs) {

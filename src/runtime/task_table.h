@@ -113,7 +113,7 @@ class TaskTable {
   // Of a task whose shim died: fixes the exits of everything that still ran (execs: 255) and hands out what is untold,
   // init last. `exit` is what `delete` said.
   Untold Bury(const TaskKey& key, const ExitInfo& exit);
-  // Drops the entry: waiters get their exit (`exit`, if none was known and its pid is not 0), or kNotFound. The shim may
+  // Drops the entry: waiters get their exit (`exit`, if none was known and it says something), or kNotFound. The shim may
   // still tell exit and delete; the task is remembered as departed until then.
   void Remove(const TaskKey& key, const ExitInfo& exit);
   // Departed tasks of a shim that will tell nothing more: what it left out. Counts as told.

@@ -142,7 +142,7 @@ class Tasks {
   void Pids(const CallOptions& call, const TaskKey& task, Done<std::vector<PidInfo>> done);
 
   // Parks `done` until the process has exited; works before Start and across Delete. Returns a ticket for CancelWait (0:
-  // done was called already).
+  // nothing to take back: done was called, or is on its way).
   uint64_t Wait(const ProcessKey& process, Done<ExitInfo> done);
   // Drops a parked wait; false: `done` has run or is about to.
   bool CancelWait(uint64_t ticket);

@@ -1,0 +1,16 @@
+#include "daemon/builtins.h"
+
+#include "daemon/builtins_parts.h"
+
+namespace corten::daemon {
+
+std::vector<plugin::Descriptor> Builtins(const Environment& environment) {
+  std::vector<plugin::Descriptor> list;
+  AddStorage(environment, list);
+  AddRuntime(environment, list);
+  AddServices(environment, list);
+  AddServers(list);
+  return list;
+}
+
+}  // namespace corten::daemon

@@ -1,0 +1,108 @@
+// What every gRPC facade needs: whose call it is, where blocking work runs, and how answers leave.
+//
+// Facades use the callback API: a handler decodes, posts to an executor and returns; no thread waits for a client.
+// A cancelled call lets the posted work finish and drops its answer.
+// Source: containerd's metadata keys and error mapping, WIRE notes of the API (docs/wire.md).
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/executor.h"
+#include "model/scope.h"
+
+namespace corten::services {
+
+// Where work runs; owned by the daemon, outlives the server.
+struct Executors {
+  Executor* quick;    // metadata, stat: short
+  Executor* bulk;     // blobs and layers
+  Executor* control;  // shim calls, mounts
+};
+
+// Code and text for the wire, with a serialised google.rpc.Status as details.
+grpc::Status ToGrpc(const Error& error);
+template <typename T>
+grpc::Status ToGrpc(const Result<T>& result) {
+  return result.ok() ? grpc::Status::OK : ToGrpc(result.error());
+}
+
+// The namespace and lease of a call's metadata, the first value of each key; empty if absent.
+model::Scope ScopeOf(const grpc::ServerContextBase& context);
+// As ScopeOf, but kFailedPrecondition "namespace is required" without a namespace and kInvalidArgument for a bad one.
+Result<model::Scope> RequireScope(const grpc::ServerContextBase& context);
+
+// Runs `work` on `executor` and ends the call with its result. `work` is Status() and fills the response.
+template <typename Work>
+grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, Executor* executor, Work work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const Status accepted = executor->Submit([reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpc(work())); });
+  if (!accepted.ok()) reactor->Finish(ToGrpc(accepted.error()));
+  return reactor;
+}
+// The same with a namespace checked first: `work` is Status(const model::Scope&).
+template <typename Work>
+grpc::ServerUnaryReactor* UnaryInNamespace(grpc::CallbackServerContext* context, Executor* executor, Work work) {
+  Result<model::Scope> scope = RequireScope(*context);
+  if (!scope.ok()) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpc(scope.error()));
+    return reactor;
+  }
+  return Unary(context, executor, [scope = std::move(scope).value(), work = std::move(work)]() mutable { return work(scope); });
+}
+
+// A server stream that is pulled: `next` fills one message and answers true, or false at the end. It runs on the
+// executor, one call at a time, only after the message before has left: a slow client costs no thread and no memory.
+// Deletes itself when the call is done.
+template <typename Message>
+class PullStream final : public grpc::ServerWriteReactor<Message> {
+ public:
+  using Next = std::function<Result<bool>(Message*)>;
+  static PullStream* Start(Executor* executor, Next next) {
+    auto* stream = new PullStream(executor, std::move(next));
+    stream->Pull();
+    return stream;
+  }
+  static PullStream* Fail(const Error& error) {
+    auto* stream = new PullStream(nullptr, {});
+    stream->Finish(ToGrpc(error));
+    return stream;
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) {
+      this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
+    } else {
+      Pull();
+    }
+  }
+  void OnCancel() override { canceled_ = true; }
+  void OnDone() override { delete this; }
+
+ private:
+  PullStream(Executor* executor, Next next) : executor_(executor), next_(std::move(next)) {}
+  void Pull() {
+    const Status accepted = executor_->Submit([this] {
+      if (canceled_) return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
+      message_.Clear();
+      const Result<bool> more = next_(&message_);
+      if (!more.ok()) return this->Finish(ToGrpc(more.error()));
+      if (!*more) return this->Finish(grpc::Status::OK);
+      this->StartWrite(&message_);
+    });
+    if (!accepted.ok()) this->Finish(ToGrpc(accepted.error()));
+  }
+  Executor* executor_;
+  Next next_;
+  Message message_;
+  std::atomic<bool> canceled_{false};
+};
+
+}  // namespace corten::services
