@@ -30,4 +30,7 @@ if(CORTEN_SANITIZE)
   add_link_options(-fsanitize=${CORTEN_SANITIZE})
   add_compile_definitions(CORTEN_SANITIZED=1)
 endif()
+if(CORTEN_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)  # coverage of the libraries guides the fuzzers
+endif()
 find_package(Threads REQUIRED)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs every Debian 12 package that building (`build`) or testing (`test`) Corten needs. Usage: tools/setup.sh build|test|all
+# Installs every Debian 12 package that building (`build`), testing (`test`) or fuzzing (`fuzz`) Corten needs.
+# Usage: tools/setup.sh build|test|fuzz|all
 # Idempotent: packages that are there already cost one dpkg query.
 set -eu
 
@@ -8,12 +9,14 @@ build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-com
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libre2-dev libjemalloc-dev"
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
   runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
+fuzz="clang-19 libclang-rt-19-dev"
 
 case "${1:-all}" in
   build) want="$build" ;;
   test) want="$test" ;;
-  all) want="$build $test" ;;
-  *) echo "usage: $0 build|test|all" >&2; exit 2 ;;
+  fuzz) want="$fuzz" ;;
+  all) want="$build $test $fuzz" ;;
+  *) echo "usage: $0 build|test|fuzz|all" >&2; exit 2 ;;
 esac
 
 missing=""
