@@ -20,6 +20,9 @@ target_compile_options(corten_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror
   -fvisibility=hidden -ffunction-sections -fdata-sections -fno-plt
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(corten_flags INTERFACE -Wno-restrict)  # false alarms on std::string at -O2 and -O3 (GCC bug 105651)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(corten_flags INTERFACE -Wthread-safety -Wno-gnu-statement-expression-from-macro-expansion -Wno-sign-conversion)
 endif()

@@ -91,8 +91,15 @@ Result<bool> Bucket::Empty() const {
 
 uint64_t Bucket::Sequence() const { return node_ != nullptr ? node_->sequence : root_.sequence; }
 
-Status Bucket::Put(std::string_view key, std::string_view value) {
+// The original has no way to put anything but buckets there, and parts of it end when they meet something else.
+Status Bucket::CheckBelowTop() const {
   TRY(CheckWritable());
+  if (node_->parent == nullptr) return InvalidArgumentError("the top level holds buckets only");
+  return Ok();
+}
+
+Status Bucket::Put(std::string_view key, std::string_view value) {
+  TRY(CheckBelowTop());
   if (key.empty()) return InvalidArgumentError("key required");
   if (key.size() > kMaxKeySize) return InvalidArgumentError("key too large");
   if (value.size() > kMaxValueSize) return InvalidArgumentError("value too large");
@@ -130,13 +137,13 @@ Status Bucket::DeleteBucket(std::string_view name) {
 }
 
 Result<uint64_t> Bucket::NextSequence() {
-  TRY(CheckWritable());
+  TRY(CheckBelowTop());
   tx_->writer()->SetSequence(*node_, node_->sequence + 1);
   return node_->sequence;
 }
 
 Status Bucket::SetSequence(uint64_t value) {
-  TRY(CheckWritable());
+  TRY(CheckBelowTop());
   tx_->writer()->SetSequence(*node_, value);
   return Ok();
 }

@@ -153,6 +153,7 @@ TEST(Db, ErrorsHaveCodeAndText) {
     expect(error_of(b.CreateBucketIfNotExists("plain")), Code::kInvalidArgument, "incompatible value");
     expect(error_of(b.CreateBucket("")), Code::kInvalidArgument, "bucket name required");
     EXPECT_STATUS(b.Delete("none"));
+    expect(tx.Root().Put("k", "v"), Code::kInvalidArgument, "top level holds buckets only");
     Bucket sub = TRY(b.GetBucket("sub"));
     TRY(tx.DeleteBucket("b"));
     expect(sub.Put("k", "v"), Code::kFailedPrecondition, "was deleted");

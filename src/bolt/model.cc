@@ -89,13 +89,16 @@ Status ModelSteps::Take(Tx& tx, ModelBucket* model) {
 
 // Goes down into random buckets, then changes something there.
 Status ModelSteps::Step(Bucket bucket, ModelBucket* model) {
+  const ModelBucket* top = model;
   for (size_t depth = 0; depth < options_.max_depth && !model->buckets.empty() && Below(4) != 0; ++depth) {
     const auto child = std::next(model->buckets.begin(), static_cast<ptrdiff_t>(Below(model->buckets.size())));
     bucket = TRY(bucket.GetBucket(child->first));
     model = &child->second;
   }
   const uint64_t kind = Below(100);
+  if (model == top) return StepBucket(bucket, model);  // the top level holds buckets only
   if (kind < 70) return StepValue(bucket, model);
+  if (kind < 75) return StepSequence(bucket, model);
   if (kind < 92) return StepBucket(bucket, model);
   return StepCursor(bucket, model);
 }
@@ -116,10 +119,16 @@ Status ModelSteps::StepValue(Bucket& bucket, ModelBucket* model) {
   return Ok();
 }
 
+Status ModelSteps::StepSequence(Bucket& bucket, ModelBucket* model) {
+  const uint64_t sequence = TRY(bucket.NextSequence());
+  if (sequence != ++model->sequence) return Differs("", "sequence differs");
+  return Ok();
+}
+
 Status ModelSteps::StepBucket(Bucket& bucket, ModelBucket* model) {
   const std::string key = Key();
   const bool taken = model->values.contains(key) || model->buckets.contains(key);
-  switch (Below(5)) {
+  switch (Below(4)) {
     case 0: {
       const Status status = bucket.DeleteBucket(key);
       if (status.ok() != model->buckets.contains(key)) return Differs(key, "delete bucket differs");
@@ -127,11 +136,6 @@ Status ModelSteps::StepBucket(Bucket& bucket, ModelBucket* model) {
       return Ok();
     }
     case 1: {
-      const uint64_t sequence = TRY(bucket.NextSequence());
-      if (sequence != ++model->sequence) return Differs(key, "sequence differs");
-      return Ok();
-    }
-    case 2: {
       const Result<Bucket> created = bucket.CreateBucketIfNotExists(key);
       if (created.ok() == model->values.contains(key)) return Differs(key, "create bucket if not exists differs");
       if (created.ok()) (void)model->buckets[key];

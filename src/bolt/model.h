@@ -46,6 +46,7 @@ class ModelSteps {
   Status Step(Bucket bucket, ModelBucket* model);
   Status StepValue(Bucket& bucket, ModelBucket* model);
   Status StepBucket(Bucket& bucket, ModelBucket* model);
+  Status StepSequence(Bucket& bucket, ModelBucket* model);
   Status StepCursor(Bucket& bucket, ModelBucket* model);
 
   std::mt19937_64 random_;

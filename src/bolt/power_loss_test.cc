@@ -168,19 +168,26 @@ class PowerLossRun {
   uint64_t crashes_ = 0;
 };
 
+#ifdef CORTEN_SANITIZED
+constexpr int kUpdates = 8;  // many times slower there; the plain build looks longer
+#else
+constexpr int kUpdates = 40;
+#endif
+
 class PowerLoss : public ::testing::TestWithParam<int> {};
 
 TEST_P(PowerLoss, LeavesTheStateBeforeOrAfterACommit) {
   const char* asked = std::getenv("CORTEN_SEED");
   PowerLossRun run(asked != nullptr ? std::strtoull(asked, nullptr, 10) : static_cast<uint64_t>(GetParam()), Missing::kNone);
-  run.Run(60);
+  run.Run(kUpdates);
   EXPECT_TRUE(run.problems().empty()) << run.problems().front();
-  EXPECT_GT(run.crashes(), 500U);
+  EXPECT_GT(run.crashes(), 6U * 3U * kUpdates);
   RecordProperty("crashes", static_cast<int>(run.crashes()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PowerLoss, ::testing::Range(1, 6));
+INSTANTIATE_TEST_SUITE_P(Seeds, PowerLoss, ::testing::Range(1, 5));
 
+#ifndef CORTEN_SANITIZED  // proves the suite, not the engine
 bool SomeSeedFails(Missing missing) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     PowerLossRun run(seed, missing);
@@ -195,6 +202,7 @@ TEST(PowerLossProof, WithoutTheFlushOfTheMetaPageTheSuiteFails) { EXPECT_TRUE(So
 TEST(PowerLossProof, WithoutTheFlushOfANewSizeTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kGrowthFlush)); }
 TEST(PowerLossProof, WithoutTheFirstFlushAfterAKillTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kFirstFlush)); }
 TEST(PowerLossProof, WithoutTheFlushDuringCreationTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kCreationFlush)); }
+#endif
 
 }  // namespace
 }  // namespace corten::bolt

@@ -85,7 +85,8 @@ class Bucket {
 
   uint64_t Sequence() const;
 
-  // What follows changes the bucket. In a read transaction all of it is kFailedPrecondition `tx not writable`.
+  // What follows changes the bucket. In a read transaction all of it is kFailedPrecondition `tx not writable`. The top
+  // level (Tx::Root) holds buckets only and has no sequence of its own: kInvalidArgument.
 
   // Sets `key`. Errors: kInvalidArgument (`key required` for an empty one, `key too large`, `value too large`,
   // `incompatible value` if the key holds a bucket).
@@ -111,6 +112,7 @@ class Bucket {
 
   Status CheckAlive() const;
   Status CheckWritable() const;
+  Status CheckBelowTop() const;
   Result<internal::Level> RootLevel() const;
   Status CheckNewName(std::string_view name) const;
 

@@ -1,0 +1,194 @@
+#include "diff/decompress.h"
+
+#include <zlib.h>
+#include <zstd.h>
+#ifdef CORTEN_HAVE_ISAL
+#include <isa-l/igzip_lib.h>
+#endif
+
+#include <algorithm>
+
+#include "base/strcat.h"
+#include "diff/input_buffer.h"
+
+namespace corten::diff {
+
+namespace {
+
+constexpr int kMaxWindowLog = 27;  // 128 MiB: the largest window that the zstd program writes unless asked twice
+
+Error UnexpectedEnd(std::string_view format) { return InvalidArgumentError(format, ": unexpected EOF"); }
+
+class Plain final : public ByteSource {
+ public:
+  explicit Plain(InputBuffer input) : input_(std::move(input)) {}
+  Result<size_t> Read(std::span<char> buffer) override { return input_.Read(buffer); }
+
+ private:
+  InputBuffer input_;
+};
+
+// The members of a gzip stream by zlib.
+class ZlibGunzip final : public ByteSource {
+ public:
+  explicit ZlibGunzip(InputBuffer input) : input_(std::move(input)) {}
+  ~ZlibGunzip() override {
+    if (ready_) inflateEnd(&stream_);
+  }
+  Status Init() {
+    if (inflateInit2(&stream_, 15 + 16) != Z_OK) return ResourceExhaustedError("gzip: out of memory");
+    ready_ = true;
+    return Ok();
+  }
+  Result<size_t> Read(std::span<char> buffer) override {
+    if (buffer.size() > UINT32_MAX) buffer = buffer.first(UINT32_MAX);
+    stream_.next_out = reinterpret_cast<Bytef*>(buffer.data());
+    stream_.avail_out = static_cast<uInt>(buffer.size());
+    while (stream_.avail_out == buffer.size()) {
+      const bool more = TRY(input_.Refill());
+      if (!more && between_members_) return size_t{0};
+      if (between_members_ && inflateReset(&stream_) != Z_OK) return InternalError("gzip: reset failed");
+      between_members_ = false;
+      const std::string_view in = input_.bytes();
+      stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in.data()));
+      stream_.avail_in = static_cast<uInt>(in.size());
+      const int code = inflate(&stream_, Z_NO_FLUSH);
+      input_.Consume(in.size() - stream_.avail_in);
+      if (code == Z_STREAM_END) {
+        between_members_ = true;
+      } else if (code == Z_BUF_ERROR && !more) {
+        return UnexpectedEnd("gzip");
+      } else if (code != Z_OK && code != Z_BUF_ERROR) {
+        return InvalidArgumentError("gzip: ", stream_.msg != nullptr ? stream_.msg : "damaged data");
+      }
+    }
+    return buffer.size() - stream_.avail_out;
+  }
+
+ private:
+  InputBuffer input_;
+  z_stream stream_ = {};
+  bool ready_ = false;
+  bool between_members_ = false;
+};
+
+#ifdef CORTEN_HAVE_ISAL
+// The members of a gzip stream by ISA-L. It stops after each member, and answers OK for ever when input is missing.
+class IsalGunzip final : public ByteSource {
+ public:
+  explicit IsalGunzip(InputBuffer input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {
+    isal_inflate_init(state_.get());
+    state_->crc_flag = ISAL_GZIP;
+  }
+  Result<size_t> Read(std::span<char> buffer) override {
+    if (buffer.size() > UINT32_MAX) buffer = buffer.first(UINT32_MAX);
+    state_->next_out = reinterpret_cast<uint8_t*>(buffer.data());
+    state_->avail_out = static_cast<uint32_t>(buffer.size());
+    while (state_->avail_out > 0) {
+      const bool more = TRY(input_.Refill());
+      if (between_members_) {
+        if (!more) break;
+        isal_inflate_reset(state_.get());
+        state_->crc_flag = ISAL_GZIP;
+        between_members_ = false;
+      }
+      const std::string_view in = input_.bytes();
+      const uint32_t room = state_->avail_out;
+      state_->next_in = reinterpret_cast<uint8_t*>(const_cast<char*>(in.data()));
+      state_->avail_in = static_cast<uint32_t>(in.size());
+      const int code = isal_inflate(state_.get());
+      input_.Consume(in.size() - state_->avail_in);
+      if (code < ISAL_DECOMP_OK || code == ISAL_NEED_DICT) return InvalidArgumentError("gzip: ", Meaning(code));
+      if (state_->block_state == ISAL_BLOCK_FINISH) {
+        between_members_ = true;
+      } else if (!more && state_->avail_out == room) {
+        return UnexpectedEnd("gzip");
+      }
+    }
+    return buffer.size() - state_->avail_out;
+  }
+
+ private:
+  static std::string_view Meaning(int code) {
+    if (code == ISAL_INVALID_WRAPPER || code == ISAL_UNSUPPORTED_METHOD) return "invalid header";
+    if (code == ISAL_INCORRECT_CHECKSUM) return "invalid checksum";
+    return "damaged data";
+  }
+
+  InputBuffer input_;
+  std::unique_ptr<inflate_state> state_;
+  bool between_members_ = false;
+};
+#endif
+
+class Unzstd final : public ByteSource {
+ public:
+  explicit Unzstd(InputBuffer input) : input_(std::move(input)), stream_(ZSTD_createDCtx()) {}
+  ~Unzstd() override { ZSTD_freeDCtx(stream_); }
+  Status Init() {
+    if (stream_ == nullptr || ZSTD_isError(ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, kMaxWindowLog)) != 0) {
+      return ResourceExhaustedError("zstd: out of memory");
+    }
+    return Ok();
+  }
+  Result<size_t> Read(std::span<char> buffer) override {
+    ZSTD_outBuffer out = {buffer.data(), buffer.size(), 0};
+    while (out.pos == 0 && !buffer.empty()) {
+      const bool more = TRY(input_.Refill());
+      if (!more && whole_) return size_t{0};
+      const std::string_view bytes = input_.bytes();
+      ZSTD_inBuffer in = {bytes.data(), bytes.size(), 0};
+      const size_t code = ZSTD_decompressStream(stream_, &out, &in);
+      input_.Consume(in.pos);
+      if (ZSTD_isError(code) != 0) return InvalidArgumentError("zstd: ", ZSTD_getErrorName(code));
+      whole_ = code == 0;
+      if (!more && out.pos == 0 && !whole_) return UnexpectedEnd("zstd");
+    }
+    return out.pos;
+  }
+
+ private:
+  InputBuffer input_;
+  ZSTD_DCtx* stream_;
+  bool whole_ = false;  // at the end of a frame, and all of it has been given out
+};
+
+Result<std::unique_ptr<ByteSource>> Open(InputBuffer input, Compression compression, GzipEngine engine) {
+  if (compression == Compression::kNone) return std::unique_ptr<ByteSource>(std::make_unique<Plain>(std::move(input)));
+  if (compression == Compression::kZstd) {
+    auto unzstd = std::make_unique<Unzstd>(std::move(input));
+    TRY(unzstd->Init());
+    return std::unique_ptr<ByteSource>(std::move(unzstd));
+  }
+#ifdef CORTEN_HAVE_ISAL
+  if (engine != GzipEngine::kZlib) return std::unique_ptr<ByteSource>(std::make_unique<IsalGunzip>(std::move(input)));
+#else
+  if (engine == GzipEngine::kIsal) return UnimplementedError("gzip: this build has no ISA-L");
+#endif
+  auto gunzip = std::make_unique<ZlibGunzip>(std::move(input));
+  TRY(gunzip->Init());
+  return std::unique_ptr<ByteSource>(std::move(gunzip));
+}
+
+}  // namespace
+
+Compression Sniff(std::string_view first_bytes) {
+  if (first_bytes.starts_with("\x1f\x8b\x08")) return Compression::kGzip;
+  if (first_bytes.starts_with("\x28\xb5\x2f\xfd")) return Compression::kZstd;
+  const bool skippable = first_bytes.size() >= 8 && (first_bytes[0] & 0xf0) == 0x50 && first_bytes.substr(1, 3) == "\x2a\x4d\x18";
+  return skippable ? Compression::kZstd : Compression::kNone;
+}
+
+Result<std::unique_ptr<ByteSource>> OpenDecompressor(ByteSource& source, Compression compression, GzipEngine engine) {
+  return Open(InputBuffer(source), compression, engine);
+}
+
+Result<std::unique_ptr<ByteSource>> OpenSniffed(ByteSource& source, Compression* found, GzipEngine engine) {
+  InputBuffer input(source);
+  TRY(input.Peek(kSniffBytes));
+  const Compression compression = Sniff(input.bytes());
+  if (found != nullptr) *found = compression;
+  return Open(std::move(input), compression, engine);
+}
+
+}  // namespace corten::diff
