@@ -15,7 +15,7 @@ push() { PYTHONDONTWRITEBYTECODE=1 python3 "$here/push.py" "$(cat "$dir/address"
 
 start_once() {
   local port
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=${REGISTRY_PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
   cat >"$dir/config.yml" <<YML
 version: 0.1
 log: {level: warn}

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Plays one list of ctr commands against two daemons and compares what a user sees. See README.md.
+
+Usage: golden.py [--self] [--keep DIR] [--only 2.3|1.6] [--scenario FILE]
+  --self   compares containerd with a second containerd: whatever differs then is missing from normalise.txt
+"""
+import argparse
+import difflib
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
+PEERS = os.environ.get("CORTEN_PEERS", os.path.expanduser("~/.cache/corten/peers")) + "/bin"
+IMAGES = os.environ.get("CORTEN_IMAGES", os.path.expanduser("~/.cache/corten/images")) + "/small"
+CLIENTS = {"2.3": "ctr", "1.6": "ctr-1.6"}
+
+
+def load_rules(path):
+    """[(pattern, replacement)]. The file is what a reader must believe, so it is kept to 30 lines."""
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    if len(lines) > 30:
+        raise SystemExit(f"{path}: {len(lines)} lines, more than 30")
+    pairs = [line.split("  =>  ") for line in lines if line and not line.startswith("#")]
+    return [(re.compile(pattern, re.M), replacement) for pattern, replacement in pairs]
+
+
+def normalise(rules, text):
+    for pattern, replacement in rules:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def play(daemon, version, keep, scenario):
+    """Plays the scenario in namespaces of its own; returns the records."""
+    work = tempfile.mkdtemp(prefix="corten-golden-", dir=keep)
+    result = os.path.join(work, "records.json")
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
+               sys.executable, os.path.join(HERE, "inside.py"), work, daemon, os.path.join(PEERS, CLIENTS[version]), version,
+               IMAGES, result, scenario]
+    try:
+        code = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, check=False).returncode
+        if code != 0 or not os.path.exists(result):
+            log = os.path.join(work, "daemon.log")
+            tail = open(log, encoding="utf-8", errors="replace").read()[-3000:] if os.path.exists(log) else ""
+            raise RuntimeError(f"playing against {daemon} ended with {code}\n{tail}")
+        with open(result, encoding="utf-8") as f:
+            return json.load(f)
+    finally:
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def show(rules, record):
+    text = [f"exit code {record['code']}"]
+    for key in ("out", "err"):
+        text += [f"{key}| {line}" for line in normalise(rules, record[key]).split("\n")]
+    return text
+
+
+def compare(rules, label, expected, actual):
+    """Prints a line for each step; returns the number that differ."""
+    wrong = 0
+    for left, right in zip(expected, actual):
+        a, b = show(rules, left), show(rules, right)
+        waits = left["name"].split()[1] == "?"
+        if a == b and left["code"] != "late" and not (waits and left["code"]):
+            print(f"ok {label} {left['name']}")
+            continue
+        wrong += 1
+        print(f"not ok {label} {left['name']}: differs")
+        for line in list(difflib.unified_diff(a, b, "containerd", "this", lineterm="", n=1))[2:40]:
+            print("    " + line)
+    return wrong
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--self", action="store_true")
+    options.add_argument("--keep")
+    options.add_argument("--scenario", default=os.path.join(HERE, "ctr.scenario"))
+    options.add_argument("--only", choices=sorted(CLIENTS))
+    chosen = options.parse_args()
+    rules = load_rules(os.path.join(HERE, "normalise.txt"))
+    reference = os.path.join(PEERS, "containerd")
+    other = reference if chosen.self else os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "src/daemon/cortend")
+    wrong = 0
+    # Cgroup names are the machine's, so two golden runs do not run at once.
+    with open(os.path.join(tempfile.gettempdir(), "corten-golden.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for version in [chosen.only] if chosen.only else CLIENTS:
+            try:
+                wrong += compare(rules, f"ctr-{version}", *(play(daemon, version, chosen.keep, chosen.scenario) for daemon in (reference, other)))
+            except RuntimeError as error:
+                print(f"not ok ctr-{version}: {error}")
+                wrong += 1
+    print("done")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
