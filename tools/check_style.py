@@ -2,7 +2,7 @@
 """Style rules that no formatter knows. Usage: check_style.py TOP
 
 Errors: a file of more than 600 lines, a drawer's name (util, helper, manager), TRY anywhere but as a whole initialiser,
-assignment, return or statement, `using namespace`, an absolute path of the machine the tree was made on.
+assignment, return or statement, `using namespace` outside a function, an absolute path of the machine the tree was made on.
 Warnings (printed, never fatal): functions over 60 lines, headers over 250. An exemption is a line in tools/style_exempt.txt:
 FILE RULE reason.
 """
@@ -92,7 +92,7 @@ def check_file(name, text, paths):
     if name.endswith(".h") and lines > MAX_HEADER:
         yield "header", f"{name}: {lines} lines, a header over {MAX_HEADER}", False
     code = code_only(text)
-    for match in re.finditer(r"^\s*using namespace\b", code, re.M):
+    for match in re.finditer(r"^using namespace\b", code, re.M):
         yield "using", f"{name}:{code.count(chr(10), 0, match.end()) + 1}: using namespace", True
     for line in misplaced_try(code):
         yield "try", f"{name}:{line}: TRY must be a whole initialiser, assignment, return or statement", True

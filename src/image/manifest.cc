@@ -165,7 +165,8 @@ Result<ImageConfig> ParseConfig(std::string_view json) {
 Result<std::vector<model::Descriptor>> Children(content::Store& store, const model::Descriptor& descriptor) {
   if (model::IsIndexType(descriptor.media_type)) {
     const std::string json = TRY(content::ReadBlob(store, descriptor.digest, kMaxDocument));
-    return TRY(ParseIndex(json).Context(descriptor.digest.str())).manifests;
+    Index index = TRY(ParseIndex(json).Context(descriptor.digest.str()));
+    return std::move(index.manifests);
   }
   std::vector<model::Descriptor> out;
   if (!model::IsManifestType(descriptor.media_type)) return out;
