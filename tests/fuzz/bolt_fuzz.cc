@@ -21,10 +21,8 @@
 #include "bolt/db.h"
 #include "bolt/page.h"
 
+namespace corten::bolt {
 namespace {
-
-using namespace corten;        // NOLINT(google-build-using-namespace): one program
-using namespace corten::bolt;  // NOLINT(google-build-using-namespace)
 
 constexpr uint32_t kPageSize = 1024;
 constexpr size_t kMaxInput = size_t{64} << 10;
@@ -175,14 +173,11 @@ bool Sound(Db& db) {
   return sound;
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size < 2) return 0;
+void TryInput(const uint8_t* data, size_t size) {
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
   const std::string content = data[0] % 2 == 0 ? FromBytes(rest) : FromChanges(data[0] / 2, rest);
   const auto db = Db::OpenOn(std::make_unique<MemoryFile>(content), FuzzOptions());
-  if (!db.ok()) return 0;
+  if (!db.ok()) return;
   const bool sound = Sound(**db);
   int budget = 2000;
   const Status read = (*db)->View([&](const Tx& tx) { return ReadAll(tx.Root(), 6, &budget); });
@@ -194,5 +189,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (sound && !Sound(**db)) __builtin_trap();
   }
   (void)(*db)->WaitForFreePages();
+}
+
+}  // namespace
+}  // namespace corten::bolt
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size >= 2) corten::bolt::TryInput(data, size);
   return 0;
 }
