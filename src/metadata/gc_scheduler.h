@@ -39,7 +39,7 @@ class GcPolicy {
 
   void OnMutation(bool deletion, Nanos now);
   void OnTrigger(Nanos now);                 // somebody waits for a run
-  // Something will expire `in` from now: a run is due then even if nothing else happens.
+  // Something will expire `in` from now: a run is due then even if nothing else happens. The earliest counts.
   void OnExpiry(Nanos in, Nanos now);
   // When to look again; nullopt: not until the next On call.
   std::optional<Nanos> NextTick() const;
@@ -51,12 +51,13 @@ class GcPolicy {
 
  private:
   void PlanAt(Nanos at);
+  bool IsUrgent() const;
   const GcSchedule schedule_;
   double pause_threshold_ = 0;
   Nanos interval_{0};
   std::optional<Nanos> next_;      // planned tick
   std::optional<Nanos> expiry_;
-  bool immediate_ = false;         // next_ was planned by a trigger, deletion or threshold, not by the interval
+  bool running_ = false;           // between a Tick that said yes and OnFinished: things are counted, not planned
   bool triggered_ = false;
   bool first_ = true;
   uint64_t deletions_ = 0;         // since the last run
@@ -82,6 +83,7 @@ class GcScheduler {
   GcScheduler& operator=(const GcScheduler&) = delete;
 
   void OnMutation(bool deletion);
+  void OnExpiry(Time when);  // a row was written that something keeps until then
   // Asks for a run and waits for one that started after this call. Errors: kUnknown "gc failed" with the cause;
   // kUnavailable once stopped.
   Status CollectAndWait();

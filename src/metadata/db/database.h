@@ -38,6 +38,7 @@
 #include "metadata/changes.h"
 #include "metadata/collector.h"
 #include "metadata/db/gc.h"
+#include "metadata/scoped_stores.h"
 #include "metadata/stores.h"
 #include "model/scope.h"
 #include "snapshot/snapshotter.h"
@@ -63,12 +64,12 @@ struct DatabaseOptions {
 
 class DbCore;  // internal
 
-class Database {
+class Database final : public ScopedStores {
  public:
   // Errors: those of bolt::Db::Open (kUnavailable: another process holds the file; kDataLoss: damaged), kDataLoss if a
   // migration finds what it cannot read. A snapshot backend that fails does not fail Open.
   static Result<std::unique_ptr<Database>> Open(DatabaseOptions options);
-  ~Database();
+  ~Database() override;
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
@@ -81,9 +82,9 @@ class Database {
   // One namespace's content on behalf of one call: cheap, made per request. What it creates or finds joins
   // `scope.lease`. Must not outlive the database; nor may its writers and readers.
   // Errors of its methods beyond content/store.h: kNotFound "lease does not exist" for an unknown lease.
-  std::unique_ptr<content::Store> Content(model::Scope scope);
+  std::unique_ptr<content::Store> Content(const model::Scope& scope) override;
   // The same for snapshots of backend `name`. kInvalidArgument: `snapshotter argument missing`, `snapshotter not loaded: x`.
-  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(model::Scope scope, const std::string& name);
+  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(const model::Scope& scope, const std::string& name) override;
   std::vector<std::string> SnapshotterNames() const;
 
   // Adds a party to every later collection. Before the first run; borrowed.
@@ -93,11 +94,13 @@ class Database {
   // one batch. Errors: the database's own. What the backends refused is in GcStats::trouble.
   Result<GcStats> CollectGarbage(const GcOptions& options = {});
 
-  // Tells `on_mutation(deletion)` after each committed write (a scheduler's trigger; must not block), and asks
-  // `collect` where a call wants to wait for a collection (deletes with `synchronous`); without it such calls run
-  // CollectGarbage themselves. Set both once, before calls come in; empty functions detach them.
+  // Tells `on_mutation(deletion)` after each committed write (a scheduler's trigger; must not block) and `on_expiry`
+  // when a row was written that lives until a date, and asks `collect` where a call wants to wait for a collection
+  // (deletes with `synchronous`); without it such calls run CollectGarbage themselves. Set them once, before calls come
+  // in; empty functions detach them.
   struct Hooks {
     std::function<void(bool deletion)> on_mutation;
+    std::function<void(Time when)> on_expiry;
     std::function<Status()> collect;
   };
   void SetHooks(Hooks hooks);

@@ -1,0 +1,226 @@
+// The last step of a collection: what no row names any more is deleted in the backends.
+#include <map>
+#include <set>
+#include <thread>
+#include <unordered_set>
+
+#include "base/failpoint.h"
+#include "metadata/db/collection.h"
+#include "metadata/db/snapshots.h"
+
+namespace corten::metadata {
+
+namespace {
+
+template <typename F>
+Status ForEachNamespace(const bolt::Tx& tx, F&& visit) {
+  const MaybeBucket top = TRY(tx.FindBucket(key::kV1));
+  if (!top) return Ok();
+  return ForEachBucket(*top, [&](std::string_view, const bolt::Bucket& ns) { return visit(ns); });
+}
+
+// Every blob that a row or a shared ingest names, in all namespaces.
+Result<std::unordered_set<std::string>> NamedBlobs(DbCore& core) {
+  std::unordered_set<std::string> named;
+  TRY(core.View([&](const bolt::Tx& tx) {
+    return ForEachNamespace(tx, [&](const bolt::Bucket& ns) -> Status {
+      const MaybeBucket blobs = TRY(FindPath(ns, {key::kContent, key::kBlob}));
+      if (blobs) {
+        TRY(blobs->ForEach([&](const bolt::Entry& entry) -> Status {
+          named.emplace(entry.key);
+          return Ok();
+        }));
+      }
+      const MaybeBucket ingests = TRY(FindPath(ns, {key::kContent, key::kIngests}));
+      if (!ingests) return Ok();
+      return ForEachBucket(*ingests, [&](std::string_view, const bolt::Bucket& row) -> Status {
+        const std::string_view expected = TRY(ReadBytes(row, key::kExpected));
+        if (!expected.empty()) named.emplace(expected);
+        return Ok();
+      });
+    });
+  }));
+  return named;
+}
+
+Result<std::unordered_set<std::string>> NamedIngests(DbCore& core) {
+  std::unordered_set<std::string> named;
+  TRY(core.View([&](const bolt::Tx& tx) {
+    return ForEachNamespace(tx, [&](const bolt::Bucket& ns) -> Status {
+      const MaybeBucket ingests = TRY(FindPath(ns, {key::kContent, key::kIngests}));
+      if (!ingests) return Ok();
+      return ForEachBucket(*ingests, [&](std::string_view, const bolt::Bucket& row) -> Status {
+        const std::string_view ref = TRY(ReadBytes(row, key::kRef));
+        named.emplace(ref);
+        return Ok();
+      });
+    });
+  }));
+  return named;
+}
+
+Result<std::unordered_set<std::string>> NamedSnapshots(DbCore& core, const std::string& snapshotter) {
+  std::unordered_set<std::string> named;
+  TRY(core.View([&](const bolt::Tx& tx) {
+    return ForEachNamespace(tx, [&](const bolt::Bucket& ns) -> Status {
+      const MaybeBucket rows = TRY(FindPath(ns, {key::kSnapshots, snapshotter}));
+      if (!rows) return Ok();
+      return ForEachBucket(*rows, [&](std::string_view, const bolt::Bucket& row) -> Status {
+        const std::string_view name = TRY(ReadBytes(row, key::kName));
+        named.emplace(name);
+        return Ok();
+      });
+    });
+  }));
+  return named;
+}
+
+// Backend snapshots that no row names, each after all of its children.
+class SnapshotGarbage {
+ public:
+  SnapshotGarbage(const std::vector<std::pair<std::string, std::string>>& snapshots, const std::unordered_set<std::string>& named) {
+    for (const auto& [name, parent] : snapshots) {
+      parents_[name] = parent;
+      if (!parent.empty()) ++children_[parent];
+    }
+    for (const auto& [name, parent] : snapshots) {
+      if (named.contains(name)) kept_.insert(name);
+    }
+    for (const auto& [name, parent] : snapshots) {
+      if (children_[name] == 0 && !kept_.contains(name)) leaves_.push_back(name);
+    }
+  }
+  // The next one to remove; empty: none.
+  std::string Next() {
+    if (leaves_.empty()) return {};
+    std::string name = std::move(leaves_.back());
+    leaves_.pop_back();
+    return name;
+  }
+  // `name` is gone: its parent may be next.
+  void Removed(const std::string& name) {
+    const std::string& parent = parents_[name];
+    if (!parent.empty() && --children_[parent] == 0 && parents_.contains(parent) && !kept_.contains(parent)) leaves_.push_back(parent);
+  }
+
+ private:
+  std::map<std::string, std::string> parents_;
+  std::map<std::string, size_t> children_;
+  std::set<std::string> kept_;
+  std::vector<std::string> leaves_;
+};
+
+}  // namespace
+
+void Collection::CleanBackends() {
+  if (abandoned_) return;
+  std::thread content;
+  Status content_done;
+  Status ingests_done;
+  if (core_->options.content != nullptr && (core_->content_dirty || stats_.removed_content > 0 || stats_.removed_ingests > 0)) {
+    core_->content_dirty = false;
+    content = std::thread([&] {
+      content_done = CleanContent();
+      ingests_done = CleanIngests();
+    });
+  }
+  for (const auto& [name, backend] : core_->backends) {
+    if (!backend->dirty.exchange(false)) continue;
+    const Status done = CleanSnapshots(name, *backend);
+    if (done.ok()) continue;
+    stats_.trouble.emplace(StrCat("snapshotter ", name), done.error().text());
+    backend->dirty = true;
+  }
+  if (content.joinable()) content.join();
+  for (const Status* done : {&content_done, &ingests_done}) {
+    if (done->ok()) continue;
+    stats_.trouble.emplace("content", done->error().text());
+    core_->content_dirty = true;
+  }
+}
+
+Status Collection::CleanContent() {
+  content::Store& store = *core_->options.content;
+  PinTable::Sweep sweep(&core_->digests);
+  const std::unordered_set<std::string> named = TRY(NamedBlobs(*core_));
+  std::vector<content::Info> garbage;
+  TRY(store.Walk({}, [&](const content::Info& info) -> Status {
+    if (!named.contains(info.digest.str())) garbage.push_back(info);
+    return Ok();
+  }));
+  Status first;
+  for (const content::Info& info : garbage) {
+    if (!sweep.TryClaim(info.digest.str())) {
+      core_->content_dirty = true;  // its writer may fail yet
+      continue;
+    }
+    FAILPOINT("metadata.gc.blob");
+    Status deleted = store.Delete(info.digest);
+    sweep.Release(info.digest.str());
+    if (deleted.ok()) {
+      ++stats_.freed_blobs;
+      stats_.freed_bytes += static_cast<uint64_t>(info.size);
+    } else if (first.ok() && !deleted.error().Is(Code::kNotFound)) {
+      first = std::move(deleted);
+    }
+  }
+  return first;
+}
+
+Status Collection::CleanIngests() {
+  content::Store& store = *core_->options.content;
+  PinTable::Sweep sweep(&core_->ingests);
+  const std::unordered_set<std::string> named = TRY(NamedIngests(*core_));
+  const std::vector<content::IngestStatus> statuses = TRY(store.ListStatuses({}));
+  Status first;
+  for (const content::IngestStatus& status : statuses) {
+    if (named.contains(status.ref)) continue;
+    if (!sweep.TryClaim(status.ref)) {
+      core_->content_dirty = true;
+      continue;
+    }
+    Status aborted = store.Abort(status.ref);
+    sweep.Release(status.ref);
+    if (aborted.ok()) {
+      ++stats_.freed_ingests;
+    } else if (first.ok() && !aborted.error().Is(Code::kNotFound)) {
+      first = std::move(aborted);
+    }
+  }
+  return first;
+}
+
+Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& backend) {
+  TRY(SettleIntents(*core_, name));
+  PinTable::Sweep sweep(&backend.names);
+  const std::unordered_set<std::string> named = TRY(NamedSnapshots(*core_, name));
+  std::vector<std::pair<std::string, std::string>> snapshots;
+  TRY(backend.driver->Walk({}, [&](const snapshot::Info& info) -> Status {
+    snapshots.emplace_back(info.name, info.parent);
+    return Ok();
+  }));
+  SnapshotGarbage garbage(snapshots, named);
+  Status first;
+  for (std::string next = garbage.Next(); !next.empty(); next = garbage.Next()) {
+    if (!sweep.TryClaim(next)) {
+      backend.dirty = true;
+      continue;
+    }
+    FAILPOINT("metadata.gc.snapshot");
+    Status removed = backend.driver->Remove(next);
+    sweep.Release(next);
+    if (removed.ok() || removed.error().Is(Code::kNotFound)) {
+      stats_.freed_snapshots += removed.ok() ? 1 : 0;
+      garbage.Removed(next);
+    } else if (removed.error().Is(Code::kFailedPrecondition)) {
+      backend.dirty = true;  // somebody built on it just now
+    } else if (first.ok()) {
+      first = std::move(removed);
+    }
+  }
+  Status cleaned = backend.driver->Cleanup();
+  if (first.ok() && !cleaned.ok() && !cleaned.error().Is(Code::kUnimplemented)) first = std::move(cleaned);
+  return first;
+}
+
+}  // namespace corten::metadata

@@ -1,0 +1,215 @@
+#include "metadata/db/codec.h"
+#include "metadata/db/objects.h"
+
+namespace corten::metadata {
+
+namespace {
+
+Error NoContainer(const model::Namespace& ns, const model::ContainerId& id) {
+  return NotFoundError("container ", Quoted(id.str()), " in namespace ", Quoted(ns.str()));
+}
+
+Result<Container> ReadContainer(std::string_view id, const bolt::Bucket& row) {
+  Container container;
+  container.id = model::ContainerId(id);
+  container.labels = TRY(ReadMap(row, key::kLabels));
+  container.image = TRY(ReadBytes(row, key::kImage));
+  container.runtime = TRY(ReadRuntime(row));
+  container.spec = TRY(ReadAny(row, key::kSpec));
+  container.snapshotter = TRY(ReadBytes(row, key::kSnapshotter));
+  container.snapshot_key = TRY(ReadBytes(row, key::kSnapshotKey));
+  const std::string_view sandbox = TRY(ReadBytes(row, key::kSandboxId));
+  container.sandbox = model::SandboxId(sandbox);
+  container.created_at = TRY(ReadTime(row, key::kCreatedAt));
+  container.updated_at = TRY(ReadTime(row, key::kUpdatedAt));
+  container.extensions = TRY(ReadExtensions(row));
+  return container;
+}
+
+Status WriteContainer(bolt::Bucket row, const Container& container) {
+  TRY(row.Put(key::kCreatedAt, EncodeTime(container.created_at)));
+  TRY(row.Put(key::kUpdatedAt, EncodeTime(container.updated_at)));
+  if (container.spec) TRY(row.Put(key::kSpec, EncodeAny(*container.spec)));
+  TRY(row.Put(key::kImage, container.image));
+  TRY(row.Put(key::kSnapshotter, container.snapshotter));
+  TRY(row.Put(key::kSnapshotKey, container.snapshot_key));
+  TRY(row.Put(key::kSandboxId, container.sandbox.str()));
+  TRY(WriteRuntime(row, container.runtime));
+  TRY(MergeExtensions(row, container.extensions));
+  return WriteMap(row, key::kLabels, container.labels);
+}
+
+Status Validate(const Container& container) {
+  TRY(model::ValidateIdentifier(container.id.str(), "identifier").Context("container.ID"));
+  for (const auto& [name, any] : container.extensions) {
+    if (name.empty()) return InvalidArgumentError("container.Extension keys must not be zero-length");
+  }
+  TRY(CheckLabels(container.labels, "containers.Labels"));
+  if (container.runtime.name.empty()) return InvalidArgumentError("container.Runtime.Name must be set");
+  if (!container.spec) return InvalidArgumentError("container.Spec must be set");
+  if (!container.snapshot_key.empty() && container.snapshotter.empty()) {
+    return InvalidArgumentError("container.Snapshotter must be set if container.SnapshotKey is set");
+  }
+  return Ok();
+}
+
+// `before` with the fields of `wanted` that the mask names.
+Result<Container> ApplyMask(const Container& before, const Container& wanted, FieldPaths paths) {
+  Container after = before;
+  if (paths.empty()) {
+    if (wanted.snapshotter != before.snapshotter) return InvalidArgumentError("container.Snapshotter field is immutable");
+    if (wanted.runtime.name != before.runtime.name) return InvalidArgumentError("container.Runtime.Name field is immutable");
+    paths = {"labels", "spec", "extensions", "image", "snapshotkey"};
+  }
+  for (const std::string& path : paths) {
+    std::string name;
+    if (MaskKey(path, "labels", &name)) {
+      const auto value = wanted.labels.find(name);
+      after.labels[name] = value == wanted.labels.end() ? std::string() : value->second;
+    } else if (MaskKey(path, "extensions", &name)) {
+      const auto value = wanted.extensions.find(name);
+      after.extensions[name] = value == wanted.extensions.end() ? model::Any() : value->second;
+    } else if (path == "labels") {
+      after.labels = wanted.labels;
+    } else if (path == "spec") {
+      after.spec = wanted.spec;
+    } else if (path == "extensions") {
+      after.extensions = wanted.extensions;
+    } else if (path == "image") {
+      after.image = wanted.image;
+    } else if (path == "snapshotkey") {
+      after.snapshot_key = wanted.snapshot_key;
+    } else {
+      return InvalidArgumentError("cannot update ", Quoted(path), " field on ", Quoted(wanted.id.str()));
+    }
+  }
+  return after;
+}
+
+// Decides a filter from the row, reading only the fields that it asks for.
+bool Matches(const model::Filter& filter, std::string_view id, const bolt::Bucket& row, Status* damage) {
+  const auto value = [&](const bolt::Bucket& bucket, std::string_view name) -> std::string {
+    Result<std::string_view> bytes = ReadBytes(bucket, name);
+    if (bytes.ok()) return std::string(*bytes);
+    *damage = std::move(bytes).TakeError();
+    return {};
+  };
+  return filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+    if (path.size() == 1 && path[0] == "id") return std::string(id);
+    if (path.size() == 1 && path[0] == "image") return value(row, key::kImage);
+    if (path.size() == 2 && path[0] == "runtime" && path[1] == "name") {
+      Result<MaybeBucket> runtime = row.FindBucket(key::kRuntime);
+      return runtime.ok() && *runtime ? value(**runtime, key::kName) : std::string();
+    }
+    if (path.size() > 1 && path[0] == "labels") {
+      Result<model::Labels> labels = ReadMap(row, key::kLabels);
+      if (labels.ok()) return model::LookupLabel(*labels, path);
+      *damage = std::move(labels).TakeError();
+    }
+    return std::nullopt;
+  });
+}
+
+Change ContainerChange(Change::Kind kind, const model::Namespace& ns, const Container& container) {
+  Change change;
+  change.kind = kind;
+  change.ns = ns;
+  change.name = container.id.str();
+  change.image = container.image;
+  if (kind == Change::Kind::kContainerCreate) change.runtime = container.runtime;
+  if (kind == Change::Kind::kContainerUpdate) {
+    change.labels = container.labels;
+    change.snapshot_key = container.snapshot_key;
+  }
+  return change;
+}
+
+}  // namespace
+
+Result<Container> Containers::Get(const model::Namespace& ns, const model::ContainerId& id) {
+  TRY(CheckNamespace(ns));
+  Container container;
+  TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+    const MaybeBucket row = TRY(FindIn(tx, ns, {key::kContainers, id.str()}));
+    if (!row) return NoContainer(ns, id);
+    container = TRY(ReadContainer(id.str(), *row));
+    return Ok();
+  }));
+  return container;
+}
+
+Result<std::vector<Container>> Containers::List(const model::Namespace& ns, const Filters& filters) {
+  TRY(CheckNamespace(ns));
+  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  std::vector<Container> containers;
+  TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+    const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kContainers}));
+    if (!rows) return Ok();
+    return ForEachBucket(*rows, [&](std::string_view id, const bolt::Bucket& row) -> Status {
+      Status damage;
+      if (!filter.matches_all() && !Matches(filter, id, row, &damage)) return damage;
+      Container container = TRY(ReadContainer(id, row));
+      containers.push_back(std::move(container));
+      return Ok();
+    });
+  }));
+  return containers;
+}
+
+Result<Container> Containers::Create(const model::Scope& scope, Container container) {
+  TRY(CheckNamespace(scope.ns));
+  TRY(Validate(container).Context("create container failed validation"));
+  TRY(core_->Update([&](Mutation& mutation) -> Status {
+    bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kContainers}));
+    const MaybeBucket found = TRY(rows.FindBucket(container.id.str()));
+    if (found) return AlreadyExistsError("container ", Quoted(container.id.str()));
+    const bolt::Bucket row = TRY(rows.CreateBucket(container.id.str()));
+    container.created_at = container.updated_at = core_->Clock();
+    TRY(WriteContainer(row, container));
+    mutation.Touch(NodeKind::kContainer, scope.ns, container.id.str());
+    mutation.Emit(ContainerChange(Change::Kind::kContainerCreate, scope.ns, container));
+    return Ok();
+  }));
+  std::erase_if(container.labels, [](const auto& label) { return label.second.empty(); });
+  return container;
+}
+
+Result<Container> Containers::Update(const model::Scope& scope, Container container, const FieldPaths& paths) {
+  TRY(CheckNamespace(scope.ns));
+  if (container.id.empty()) return InvalidArgumentError("must specify a container id");
+  Container after;
+  TRY(core_->Update([&](Mutation& mutation) -> Status {
+    const MaybeBucket row = TRY(FindIn(mutation.tx, scope.ns, {key::kContainers, container.id.str()}));
+    if (!row) return NoContainer(scope.ns, container.id);
+    const Container before = TRY(ReadContainer(container.id.str(), *row));
+    after = TRY(ApplyMask(before, container, paths));
+    TRY(Validate(after).Context("update failed validation"));
+    after.updated_at = core_->Clock();
+    TRY(WriteContainer(*row, after));
+    mutation.Touch(NodeKind::kContainer, scope.ns, container.id.str());
+    std::erase_if(after.labels, [](const auto& label) { return label.second.empty(); });
+    mutation.Emit(ContainerChange(Change::Kind::kContainerUpdate, scope.ns, after));
+    return Ok();
+  }));
+  return after;
+}
+
+Status Containers::Delete(const model::Scope& scope, const model::ContainerId& id) {
+  TRY(CheckNamespace(scope.ns));
+  return core_->Update([&](Mutation& mutation) -> Status {
+    MaybeBucket rows = TRY(FindIn(mutation.tx, scope.ns, {key::kContainers}));
+    MaybeBucket row;
+    if (rows) row = TRY(rows->FindBucket(id.str()));
+    if (!row) return NoContainer(scope.ns, id);
+    TRY(rows->DeleteBucket(id.str()));
+    mutation.is_deletion = true;
+    Change change;
+    change.kind = Change::Kind::kContainerDelete;
+    change.ns = scope.ns;
+    change.name = id.str();
+    mutation.Emit(std::move(change));
+    return Ok();
+  });
+}
+
+}  // namespace corten::metadata

@@ -1,0 +1,207 @@
+#include "metadata/db/codec.h"
+#include "metadata/db/objects.h"
+
+namespace corten::metadata {
+
+namespace {
+
+Result<model::Descriptor> ReadTarget(const bolt::Bucket& row) {
+  model::Descriptor target;
+  const MaybeBucket stored = TRY(row.FindBucket(key::kTarget));
+  if (!stored) return target;
+  const std::string_view digest = TRY(ReadBytes(*stored, key::kDigest));
+  if (!digest.empty()) target.digest = TRY(model::Digest::Parse(digest));
+  target.media_type = TRY(ReadBytes(*stored, key::kMediaType));
+  target.size = TRY(ReadNumber(*stored, key::kSize));
+  target.annotations = TRY(ReadMap(row, key::kAnnotations));
+  return target;
+}
+
+Result<Image> ReadImage(std::string_view name, const bolt::Bucket& row) {
+  Image image;
+  image.name = name;
+  image.labels = TRY(ReadMap(row, key::kLabels));
+  image.target = TRY(ReadTarget(row));
+  image.created_at = TRY(ReadTime(row, key::kCreatedAt));
+  image.updated_at = TRY(ReadTime(row, key::kUpdatedAt));
+  return image;
+}
+
+Status WriteImage(bolt::Bucket row, const Image& image) {
+  TRY(row.Put(key::kCreatedAt, EncodeTime(image.created_at)));
+  TRY(row.Put(key::kUpdatedAt, EncodeTime(image.updated_at)));
+  TRY(WriteMap(row, key::kLabels, image.labels));
+  TRY(WriteMap(row, key::kAnnotations, image.target.annotations));
+  bolt::Bucket target = TRY(row.CreateBucketIfNotExists(key::kTarget));
+  TRY(target.Put(key::kDigest, image.target.digest.str()));
+  TRY(target.Put(key::kMediaType, image.target.media_type));
+  return target.Put(key::kSize, EncodeVarint(image.target.size));
+}
+
+Status Validate(const Image& image) {
+  if (image.name.empty()) return InvalidArgumentError("image name must not be empty");
+  TRY(CheckLabels(image.labels, "image.Labels"));
+  if (image.target.digest.empty()) return InvalidArgumentError("target.Digest \"\" invalid: invalid checksum digest format");
+  if (image.target.size <= 0) return InvalidArgumentError("Target.Size must be greater than zero");
+  if (image.target.media_type.empty()) return InvalidArgumentError("target.MediaType must be set");
+  return Ok();
+}
+
+Result<Image> ApplyMask(const Image& before, const Image& wanted, const FieldPaths& paths) {
+  Image after = before;
+  if (paths.empty()) {
+    after = wanted;
+    after.created_at = before.created_at;
+  }
+  for (const std::string& path : paths) {
+    std::string name;
+    if (MaskKey(path, "labels", &name)) {
+      const auto value = wanted.labels.find(name);
+      after.labels[name] = value == wanted.labels.end() ? std::string() : value->second;
+    } else if (MaskKey(path, "annotations", &name)) {
+      const auto value = wanted.target.annotations.find(name);
+      after.target.annotations[name] = value == wanted.target.annotations.end() ? std::string() : value->second;
+    } else if (path == "labels") {
+      after.labels = wanted.labels;
+    } else if (path == "target") {
+      after.target = wanted.target;
+    } else if (path == "annotations") {
+      after.target.annotations = wanted.target.annotations;
+    } else {
+      return InvalidArgumentError("cannot update ", Quoted(path), " field on image ", Quoted(wanted.name));
+    }
+  }
+  return after;
+}
+
+void DropEmptyValues(Image* image) {
+  const auto empty = [](const auto& pair) { return pair.second.empty(); };
+  std::erase_if(image->labels, empty);
+  std::erase_if(image->target.annotations, empty);
+}
+
+// The fields of an image that filters see, read when asked for.
+bool Matches(const model::Filter& filter, const Image& image) {
+  return filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+    if (path.size() == 1 && path[0] == "name") return image.name;
+    if (path.size() == 2 && path[0] == "target" && path[1] == "digest") return image.target.digest.str();
+    if (path.size() == 2 && path[0] == "target" && path[1] == "mediatype") return image.target.media_type;
+    if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(image.labels, path);
+    if (path.size() > 1 && path[0] == "annotations") return model::LookupLabel(image.target.annotations, path);
+    return std::nullopt;
+  });
+}
+
+Change ImageChange(Change::Kind kind, const model::Namespace& ns, const Image& image) {
+  Change change;
+  change.kind = kind;
+  change.ns = ns;
+  change.name = image.name;
+  change.labels = image.labels;
+  return change;
+}
+
+// Images join leases only if they have an end of their own.
+Status LeaseImage(Mutation& mutation, const model::Scope& scope, const Image& image) {
+  mutation.NoteExpiry(image.labels);
+  if (image.labels.contains(gc_label::kExpire)) TRY(AddLeaseMember(mutation, scope, NodeKind::kImage, image.name));
+  return Ok();
+}
+
+}  // namespace
+
+Result<Image> Images::Get(const model::Namespace& ns, const std::string& name) {
+  TRY(CheckNamespace(ns));
+  Image image;
+  TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+    const MaybeBucket row = TRY(FindIn(tx, ns, {key::kImages, name}));
+    if (!row) return NotFoundError("image ", Quoted(name));
+    image = TRY(ReadImage(name, *row));
+    return Ok();
+  }));
+  return image;
+}
+
+Result<std::vector<Image>> Images::List(const model::Namespace& ns, const Filters& filters) {
+  TRY(CheckNamespace(ns));
+  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  std::vector<Image> images;
+  TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+    const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kImages}));
+    if (!rows) return Ok();
+    return ForEachBucket(*rows, [&](std::string_view name, const bolt::Bucket& row) -> Status {
+      Image image = TRY(ReadImage(name, row));
+      if (filter.matches_all() || Matches(filter, image)) images.push_back(std::move(image));
+      return Ok();
+    });
+  }));
+  return images;
+}
+
+Result<Image> Images::Create(const model::Scope& scope, Image image, std::optional<Time> epoch) {
+  TRY(CheckNamespace(scope.ns));
+  TRY(Validate(image));
+  TRY(core_->Update([&](Mutation& mutation) -> Status {
+    bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kImages}));
+    const MaybeBucket found = TRY(rows.FindBucket(image.name));
+    if (found) return AlreadyExistsError("image ", Quoted(image.name));
+    const bolt::Bucket row = TRY(rows.CreateBucket(image.name));
+    image.created_at = image.updated_at = epoch.value_or(core_->Clock());
+    TRY(WriteImage(row, image));
+    TRY(LeaseImage(mutation, scope, image));
+    mutation.Touch(NodeKind::kImage, scope.ns, image.name);
+    mutation.Emit(ImageChange(Change::Kind::kImageCreate, scope.ns, image));
+    return Ok();
+  }));
+  DropEmptyValues(&image);
+  return image;
+}
+
+Result<Image> Images::Update(const model::Scope& scope, Image image, const FieldPaths& paths, std::optional<Time> epoch) {
+  TRY(CheckNamespace(scope.ns));
+  if (image.name.empty()) return InvalidArgumentError("image name is required for update");
+  Image after;
+  TRY(core_->Update([&](Mutation& mutation) -> Status {
+    const MaybeBucket row = TRY(FindIn(mutation.tx, scope.ns, {key::kImages, image.name}));
+    if (!row) return NotFoundError("image ", Quoted(image.name));
+    const Image before = TRY(ReadImage(image.name, *row));
+    after = TRY(ApplyMask(before, image, paths));
+    TRY(Validate(after));
+    after.updated_at = epoch.value_or(core_->Clock());
+    TRY(WriteImage(*row, after));
+    TRY(LeaseImage(mutation, scope, after));
+    mutation.Touch(NodeKind::kImage, scope.ns, image.name);
+    DropEmptyValues(&after);
+    mutation.Emit(ImageChange(Change::Kind::kImageUpdate, scope.ns, after));
+    return Ok();
+  }));
+  return after;
+}
+
+Status Images::Delete(const model::Scope& scope, const std::string& name, const DeleteOptions& options) {
+  TRY(CheckNamespace(scope.ns));
+  TRY(core_->Update([&](Mutation& mutation) -> Status {
+    MaybeBucket rows = TRY(FindIn(mutation.tx, scope.ns, {key::kImages}));
+    MaybeBucket row;
+    if (rows) row = TRY(rows->FindBucket(name));
+    if (!row) return NotFoundError("image ", Quoted(name));
+    if (options.target) {
+      const model::Descriptor target = TRY(ReadTarget(*row));
+      if (target.digest != *options.target) {
+        return NotFoundError("image ", Quoted(name), " has target ", target.digest.str(), ", not ", options.target->str());
+      }
+    }
+    TRY(RemoveLeaseMember(mutation, scope, NodeKind::kImage, name));
+    TRY(rows->DeleteBucket(name));
+    mutation.is_deletion = true;
+    Change change;
+    change.kind = Change::Kind::kImageDelete;
+    change.ns = scope.ns;
+    change.name = name;
+    mutation.Emit(std::move(change));
+    return Ok();
+  }));
+  return options.synchronous ? core_->WaitForCollection() : Ok();
+}
+
+}  // namespace corten::metadata
