@@ -48,31 +48,72 @@ Result<DirStream> OpenStream(FdRef fd, const std::string& path) {
 
 bool IsDot(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
 
-// Empties `root` depth first with an explicit stack, one descriptor per level.
+constexpr size_t kOpenLevels = 64;  // descriptors kept while a tree is removed; levels above are opened again through ".."
+
+struct RemoveLevel {
+  Fd fd;
+  DirStream stream;
+  std::string name;  // in the level above
+  ino_t inode = 0;
+};
+
+// Opens `levels.back()` again after the level below it, `below`, has been emptied.
+Status ReopenLevel(std::vector<RemoveLevel>& levels, FdRef below, dev_t device, const std::string& path) {
+  RemoveLevel& level = levels.back();
+  if (level.fd.valid()) return Ok();
+  Fd fd(openat(below.get(), "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st = {};
+  if (!fd.valid() || fstat(fd.get(), &st) != 0) return ErrnoError(errno, "open ", path, "/...");
+  if (st.st_ino != level.inode || st.st_dev != device) return AbortedError("remove ", path, ": a directory was moved meanwhile");
+  level.stream = TRY(OpenStream(fd, path));
+  level.fd = std::move(fd);
+  return Ok();
+}
+
+// Opens directory `name` of the last level and adds it as the next one.
+Status EnterLevel(std::vector<RemoveLevel>& levels, const char* name, dev_t device, const std::string& path) {
+  RemoveLevel below;
+  below.fd = Fd(openat(levels.back().fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!below.fd.valid()) return ErrnoError(errno, "open ", path, "/.../", name);
+  struct stat st = {};
+  if (fstat(below.fd.get(), &st) != 0) return ErrnoError(errno, "stat ", path, "/.../", name);
+  if (st.st_dev != device) return ErrnoError(EXDEV, "remove ", path, "/.../", name, ": a mount stands there");
+  below.name = name;
+  below.inode = st.st_ino;
+  below.stream = TRY(OpenStream(below.fd, path));
+  levels.push_back(std::move(below));
+  if (levels.size() > kOpenLevels) {
+    RemoveLevel& closed = levels[levels.size() - 1 - kOpenLevels];
+    closed.fd.Reset();
+    closed.stream.reset();
+  }
+  return Ok();
+}
+
+// Empties `root` depth first with an explicit stack and a bounded number of descriptors.
 Status RemoveBelow(Fd root, const std::string& path, dev_t device) {
-  struct Level {
-    Fd fd;
-    DirStream stream;
-    std::string name;  // in the level above
-  };
-  std::vector<Level> levels;
+  std::vector<RemoveLevel> levels;
   {
-    Level top;
+    RemoveLevel top;
+    struct stat st = {};
+    if (fstat(root.get(), &st) != 0) return ErrnoError(errno, "stat ", path);
+    top.inode = st.st_ino;
     top.stream = TRY(OpenStream(root, path));
     top.fd = std::move(root);
     levels.push_back(std::move(top));
   }
   while (true) {
-    Level& level = levels.back();
+    RemoveLevel& level = levels.back();
     errno = 0;
     const dirent* entry = readdir(level.stream.get());
     if (entry == nullptr) {
       if (errno != 0) return ErrnoError(errno, "list ", path);
       if (levels.size() == 1) return Ok();
-      const std::string name = std::move(level.name);
+      const RemoveLevel emptied = std::move(level);
       levels.pop_back();
-      if (unlinkat(levels.back().fd.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
-        return ErrnoError(errno, "remove ", path, "/.../", name);
+      TRY(ReopenLevel(levels, emptied.fd, device, path));
+      if (unlinkat(levels.back().fd.get(), emptied.name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+        return ErrnoError(errno, "remove ", path, "/.../", emptied.name);
       }
       continue;
     }
@@ -81,15 +122,7 @@ Status RemoveBelow(Fd root, const std::string& path, dev_t device) {
     if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
     if (unlinkat(level.fd.get(), entry->d_name, AT_REMOVEDIR) == 0) continue;
     if (errno != ENOTEMPTY && errno != EEXIST) return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
-    Level below;
-    below.fd = Fd(openat(level.fd.get(), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!below.fd.valid()) return ErrnoError(errno, "open ", path, "/.../", entry->d_name);
-    struct stat st = {};
-    if (fstat(below.fd.get(), &st) != 0) return ErrnoError(errno, "stat ", path, "/.../", entry->d_name);
-    if (st.st_dev != device) return ErrnoError(EXDEV, "remove ", path, "/.../", entry->d_name, ": a mount stands there");
-    below.name = entry->d_name;
-    below.stream = TRY(OpenStream(below.fd, path));
-    levels.push_back(std::move(below));
+    TRY(EnterLevel(levels, entry->d_name, device, path));
   }
 }
 

@@ -52,7 +52,7 @@ class Dir {
   Status Unlink(const std::string& name) const;               // a file; kNotFound if missing
   Status RemoveEmptyDir(const std::string& name) const;
   // Removes `name` and everything below it without following links or crossing into other mounts (EXDEV error).
-  // Missing is fine. Depth is not bounded by the stack.
+  // Missing is fine. Depth is bounded neither by the stack nor by the number of descriptors.
   Status RemoveTree(const std::string& name) const;
   // Removes everything below this directory, not the directory itself.
   Status RemoveChildren() const;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,6 +72,25 @@ TEST_F(DirTest, MakeDirsMakesParents) {
   EXPECT_TRUE(MakeDirs(dir_.Path("a/b/c"), 0700).ok());
   EXPECT_TRUE(MakeDirs(dir_.Path("a/b/c"), 0700).ok());
   EXPECT_TRUE(dir_.Exists("a/b/c"));
+}
+
+TEST_F(DirTest, DeepTreesAreRemovedWithFewDescriptors) {
+  struct rlimit old = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+  const struct rlimit few = {256, old.rlim_max};
+  {
+    Dir dir = dir_.MakeDir("deep", 0755).value();
+    for (int i = 0; i < 1000; ++i) {
+      ASSERT_TRUE(dir.MakeDir("beside", 0755).ok());
+      ASSERT_TRUE(ReplaceFile(dir, "file", "x", 0644, FileReplacer::Durable::kNo).ok());
+      dir = dir.MakeDir("deeper", 0755).value();
+    }
+  }
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  const Status removed = dir_.RemoveTree("deep");
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+  EXPECT_TRUE(removed.ok()) << removed.error().text();
+  EXPECT_FALSE(dir_.Exists("deep"));
 }
 
 }  // namespace
