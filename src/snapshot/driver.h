@@ -16,7 +16,7 @@ inline constexpr std::string_view kCapabilityOnlyRemapIds = "only-remap-ids"; //
 
 class Driver : public Snapshotter {
  public:
-  // Sorted as containerd lists them. The first call may probe the kernel (a few mounts).
+  // In the order in which containerd lists them. The first call may probe the kernel.
   virtual std::vector<std::string> Capabilities() = 0;
   // {"root": directory}.
   virtual std::map<std::string, std::string> Exports() const = 0;

@@ -69,7 +69,9 @@ class Snapshotter {
     std::string parent;     // not empty: set the parent of a snapshot prepared without one (capability "rebase")
   };
   // Turns active `key` into committed `name`, measuring its usage. kNotFound; kAlreadyExists (name); kFailedPrecondition
-  // (not active); kInvalidArgument (options.parent although it has one, or the parent is not committed).
+  // (not active); kInvalidArgument (options.parent although it has one, or the parent is not committed); kUnimplemented
+  // (options.parent without the capability). Durability of what was written into the tree is the writer's business
+  // (sync_fs of the differ) unless the driver says more: a kill of the daemon never loses it, a power loss may.
   virtual Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) = 0;
   // kNotFound; kFailedPrecondition "cannot remove snapshot with child". Storage may be freed later, by Cleanup.
   virtual Status Remove(const std::string& key) = 0;
