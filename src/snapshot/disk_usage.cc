@@ -23,7 +23,8 @@ class Measure {
     device_ = st.st_dev;
     Count(st);
     std::vector<std::vector<std::string>> waiting;  // directories still to enter, by level
-    waiting.push_back(TRY(CountEntries(stack.current())));
+    std::vector<std::string> directories = TRY(CountEntries(stack.current()));
+    waiting.push_back(std::move(directories));
     while (!waiting.empty()) {
       if (waiting.back().empty()) {
         waiting.pop_back();
@@ -38,7 +39,8 @@ class Measure {
         if (err == ENOENT || err == ENOTDIR || err == ELOOP) continue;  // gone, or something else stands there now
         return entered.error().Clone();
       }
-      waiting.push_back(TRY(CountEntries(stack.current())));
+      directories = TRY(CountEntries(stack.current()));
+      waiting.push_back(std::move(directories));
     }
     return usage_;
   }
