@@ -4,7 +4,6 @@
 #include "base/log.h"
 #include "content/local/local_store.h"
 #include "daemon/builtins_parts.h"
-#include "diff/walking_differ.h"
 #include "snapshot/native/native.h"
 #include "snapshot/overlay/overlay.h"
 

@@ -27,6 +27,7 @@ struct ServiceHolder {
 // Makes differs in a caller's scope.
 struct DifferMaker {
   services::DifferFactory make;
+  std::shared_ptr<diff::StreamApplier> engine;  // shared with differs in use; null for a remote differ
 };
 
 // The database as facades see it.
