@@ -18,8 +18,10 @@ target_compile_definitions(corten_flags INTERFACE FMT_HEADER_ONLY _GNU_SOURCE
   CORTEN_VERSION="${PROJECT_VERSION}")
 target_compile_options(corten_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor -Werror
-  -fvisibility=hidden -ffunction-sections -fdata-sections -fno-plt
-  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+  -fvisibility=hidden -ffunction-sections -fdata-sections -fno-plt)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")  # elsewhere it would keep work trees from sharing cached objects
+  target_compile_options(corten_flags INTERFACE -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(corten_flags INTERFACE -Wno-restrict)  # false alarms on std::string at -O2 and -O3 (GCC bug 105651)
 endif()

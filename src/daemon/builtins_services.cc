@@ -1,4 +1,5 @@
 // The gRPC services, and the entries that clients look for in the list of plugins.
+#include <grpcpp/impl/service_type.h>
 #include <sys/random.h>
 
 #include "base/dir.h"

@@ -23,11 +23,11 @@ plugin::Descriptor ContentPlugin() {
   });
 }
 
-// What drivers tell introspection. Capabilities are asked for lazily elsewhere too; here once.
+// What drivers tell introspection.
 void Describe(snapshot::Driver& driver, InitContext& context) {
   context.facts().platforms = {model::FormatPlatform(model::HostPlatform())};
   context.facts().exports = driver.Exports();
-  context.facts().capabilities = driver.Capabilities();
+  context.facts().probe_capabilities = [&driver] { return driver.Capabilities(); };
 }
 
 plugin::Descriptor OverlayPlugin() {
@@ -104,7 +104,7 @@ struct GcSettings {
   plugin::Duration startup_delay{100000000};
 };
 
-Result<metadata::GcOutcome> Collect(metadata::Database& database) {
+Result<metadata::GcOutcome> RunCollection(metadata::Database& database) {
   const metadata::GcStats stats = TRY(database.CollectGarbage());
   for (const auto& [where, why] : stats.trouble) log::Warn("garbage collection left something behind", {{"where", where}, {"error", why}});
   log::Debug("garbage collected", {{"d", FormatDuration(stats.duration.count())}, {"pause", FormatDuration(stats.longest_pause.count())}});
@@ -118,8 +118,12 @@ Result<metadata::GcOutcome> Collect(metadata::Database& database) {
 class AttachedScheduler final : public metadata::GcScheduler {
  public:
   AttachedScheduler(metadata::Database* database, Options options)
-      : GcScheduler([database] { return Collect(*database); }, std::move(options)), database_(database) {
-    database_->SetHooks({[this](bool deletion) { OnMutation(deletion); }, [this] { return CollectAndWait(); }});
+      : GcScheduler([database] { return RunCollection(*database); }, std::move(options)), database_(database) {
+    metadata::Database::Hooks hooks;
+    hooks.on_mutation = [this](bool deletion) { OnMutation(deletion); };
+    hooks.on_expiry = [this](Time when) { OnExpiry(when); };
+    hooks.collect = [this] { return CollectAndWait(); };
+    database_->SetHooks(std::move(hooks));
   }
   ~AttachedScheduler() { database_->SetHooks({}); }
 

@@ -1,5 +1,8 @@
 #include "daemon/daemon.h"
 
+#include <grpcpp/impl/service_type.h>
+
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -10,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 
 #include "base/clock.h"
@@ -110,7 +114,9 @@ class Daemon {
     loop_ = TRY(Loop::Create());
     TRY(WatchSignals());
     log::Info("starting cortend", {{"version", ApiVersion()}, {"revision", Revision()}});
-    const Result<int> swept = os::SweepTempMounts(StrCat(settings_.config.root, "/tmpmounts"));
+    const std::string temp_mounts = StrCat(settings_.config.root, "/tmpmounts");
+    TRY(MakeOwnDir(temp_mounts, 0700));
+    const Result<int> swept = os::SweepTempMounts(temp_mounts);
     if (!swept.ok()) log::Warn("failed to clean up temporary mounts", {{"error", swept.error().text()}});
     SetOomScore(settings_.config.oom_score);
     TRY(BuildPlugins());

@@ -33,6 +33,9 @@ struct Facts {
   std::vector<std::string> platforms;            // "linux/amd64"
   std::map<std::string, std::string> exports;
   std::vector<std::string> capabilities;
+  // Capabilities that cost something to find out (kernel probes): asked for when somebody looks, not at the start. Joins
+  // the list above; called from any thread, must be thread-safe. May be empty.
+  std::function<std::vector<std::string>()> probe_capabilities;
 };
 
 // Handed to init. Valid during the call only.

@@ -29,6 +29,9 @@ void ToProto(const plugin::Record& record, wire_api::Plugin* out) {
   }
   for (const auto& [key, value] : record.facts.exports) (*out->mutable_exports())[key] = value;
   for (const std::string& capability : record.facts.capabilities) out->add_capabilities(capability);
+  if (record.facts.probe_capabilities) {
+    for (const std::string& capability : record.facts.probe_capabilities()) out->add_capabilities(capability);
+  }
   if (record.error != nullptr) {
     out->mutable_init_err()->set_code(static_cast<int>(record.error->code()));
     out->mutable_init_err()->set_message(record.error->text());
