@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <optional>
 
 #include "base/strcat.h"
 #include "diff/input_buffer.h"
@@ -73,13 +74,44 @@ class ZlibGunzip final : public ByteSource {
 };
 
 #ifdef CORTEN_HAVE_ISAL
-// The members of a gzip stream by ISA-L. It stops after each member, and answers OK for ever when input is missing.
+constexpr size_t kMaxGzipHeader = 128 << 10;  // the extra field alone may have 64 KiB; name and comment know no limit
+
+// Length of the gzip header at the front of `bytes` (RFC 1952, 2.3); 0: more bytes are needed; nullopt: not a header.
+std::optional<size_t> GzipHeaderSize(std::string_view bytes) {
+  constexpr unsigned kHeaderCrc = 2;
+  constexpr unsigned kExtra = 4;
+  constexpr unsigned kName = 8;
+  constexpr unsigned kComment = 16;
+  const auto byte = [bytes](size_t at) { return static_cast<unsigned>(static_cast<unsigned char>(bytes[at])); };
+  if (!bytes.starts_with(std::string_view("\x1f\x8b\x08").substr(0, bytes.size()))) return std::nullopt;
+  if (bytes.size() < 10) return 0;
+  const unsigned flags = byte(3);
+  if ((flags & 0xe0) != 0) return std::nullopt;
+  size_t size = 10;
+  if ((flags & kExtra) != 0) {
+    if (bytes.size() < size + 2) return 0;
+    size += 2 + byte(size) + (byte(size + 1) << 8);
+  }
+  for (const unsigned text : {kName, kComment}) {
+    if ((flags & text) == 0) continue;
+    const size_t end = size < bytes.size() ? bytes.find('\0', size) : std::string_view::npos;
+    if (end == std::string_view::npos) return 0;
+    size = end + 1;
+  }
+  if ((flags & kHeaderCrc) != 0) {
+    if (bytes.size() < size + 2) return 0;
+    const auto crc = crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(size)) & 0xffff;
+    if (crc != (byte(size) | byte(size + 1) << 8)) return std::nullopt;
+    size += 2;
+  }
+  return size <= bytes.size() ? size : 0;
+}
+
+// The members of a gzip stream by ISA-L. It stops after each member, answers OK for ever when input is missing, and
+// (2.30) loses its place in headers with optional fields that come in pieces: headers are read here.
 class IsalGunzip final : public ByteSource {
  public:
-  explicit IsalGunzip(InputBuffer input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {
-    isal_inflate_init(state_.get());
-    state_->crc_flag = ISAL_GZIP;
-  }
+  explicit IsalGunzip(InputBuffer input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {}
   Result<size_t> Read(std::span<char> buffer) override {
     if (buffer.size() > UINT32_MAX) buffer = buffer.first(UINT32_MAX);
     state_->next_out = reinterpret_cast<uint8_t*>(buffer.data());
@@ -87,10 +119,9 @@ class IsalGunzip final : public ByteSource {
     while (state_->avail_out > 0) {
       const bool more = TRY(input_.Refill());
       if (between_members_) {
-        if (!more) break;
-        isal_inflate_reset(state_.get());
-        state_->crc_flag = ISAL_GZIP;
-        between_members_ = false;
+        if (!more && !first_) break;
+        TRY(BeginMember());
+        continue;
       }
       const std::string_view in = input_.bytes();
       const uint32_t room = state_->avail_out;
@@ -98,7 +129,8 @@ class IsalGunzip final : public ByteSource {
       state_->avail_in = static_cast<uint32_t>(in.size());
       const int code = isal_inflate(state_.get());
       input_.Consume(in.size() - state_->avail_in);
-      if (code < ISAL_DECOMP_OK || code == ISAL_NEED_DICT) return InvalidArgumentError("gzip: ", Meaning(code));
+      if (code == ISAL_INCORRECT_CHECKSUM) return InvalidArgumentError("gzip: invalid checksum");
+      if (code < ISAL_DECOMP_OK || code == ISAL_NEED_DICT) return InvalidArgumentError("gzip: damaged data");
       if (state_->block_state == ISAL_BLOCK_FINISH) {
         between_members_ = true;
       } else if (!more && state_->avail_out == room) {
@@ -109,15 +141,34 @@ class IsalGunzip final : public ByteSource {
   }
 
  private:
-  static std::string_view Meaning(int code) {
-    if (code == ISAL_INVALID_WRAPPER || code == ISAL_UNSUPPORTED_METHOD) return "invalid header";
-    if (code == ISAL_INCORRECT_CHECKSUM) return "invalid checksum";
-    return "damaged data";
+  // Reads a header and makes ready for the data behind it.
+  Status BeginMember() {
+    for (size_t want = 10;; want = input_.bytes().size() + 1) {
+      TRY(input_.Peek(want));
+      const std::optional<size_t> size = GzipHeaderSize(input_.bytes());
+      if (!size.has_value() || input_.bytes().size() > kMaxGzipHeader * 2) return InvalidArgumentError("gzip: invalid header");
+      if (*size > 0) {
+        input_.Consume(*size);
+        break;
+      }
+      if (input_.bytes().size() < want) return UnexpectedEnd("gzip");
+      if (want > kMaxGzipHeader) return InvalidArgumentError("gzip: invalid header");
+    }
+    uint8_t* const next_out = state_->next_out;
+    const uint32_t room = state_->avail_out;
+    isal_inflate_init(state_.get());
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;
+    state_->next_out = next_out;
+    state_->avail_out = room;
+    between_members_ = false;
+    first_ = false;
+    return Ok();
   }
 
   InputBuffer input_;
   std::unique_ptr<inflate_state> state_;
-  bool between_members_ = false;
+  bool between_members_ = true;
+  bool first_ = true;
 };
 #endif
 

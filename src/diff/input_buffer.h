@@ -28,6 +28,7 @@ class InputBuffer {
   }
   // Reads until `want` bytes (at most kSize) are there or the source ends.
   Status Peek(size_t want) {
+    if (end_ - begin_ >= want) return Ok();
     if (begin_ > 0) std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;

@@ -28,13 +28,14 @@ constexpr size_t kFeedSize = 64 << 10;    // one pipe full
 enum class Builtin { kNone, kPlain, kSniff };
 
 Builtin BuiltinFor(std::string_view type) {
-  using namespace model::media_type;
-  if (type == kDockerLayer || type == kDockerLayerGzip || type == kDockerLayerZstd || type == kDockerForeignLayer ||
-      type == kDockerForeignLayerGzip || type == "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd") {
+  namespace types = model::media_type;
+  if (type == types::kDockerLayer || type == types::kDockerLayerGzip || type == types::kDockerLayerZstd ||
+      type == types::kDockerForeignLayer || type == types::kDockerForeignLayerGzip ||
+      type == "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd") {
     return Builtin::kSniff;
   }
   constexpr std::string_view kOciForeign = "application/vnd.oci.image.layer.nondistributable.v1.tar";
-  for (const std::string_view base : {kOciLayer, kOciForeign}) {
+  for (const std::string_view base : {types::kOciLayer, kOciForeign}) {
     if (!type.starts_with(base)) continue;
     const std::string_view suffix = type.substr(base.size());
     if (suffix.empty()) return Builtin::kPlain;
