@@ -18,6 +18,7 @@ struct CheckReport {
   uint64_t branch_pages = 0;
   uint64_t leaf_pages = 0;
   uint64_t free_pages = 0;            // below the high-water page and not reached
+  uint64_t free_list_pages = 0;       // of the stored list of free pages
   uint32_t deepest_tree = 0;          // levels of pages of one bucket
 };
 inline constexpr size_t kMaxProblems = 100;

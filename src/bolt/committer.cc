@@ -61,7 +61,7 @@ Status Committer::Update(const Db::UpdateFn& fn) {
   return std::move(request.status);
 }
 
-Status Committer::RunOne(WriteTx& tx, const Db::UpdateFn& fn) {
+Status Committer::RunOne(WriteTx& tx, const Db::UpdateFn& fn) noexcept {
   const Inside here{this, t_inside};
   t_inside = &here;
   Status status = fn(tx.state().tx());

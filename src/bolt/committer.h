@@ -44,7 +44,7 @@ class Committer {
   };
 
   void RunGroup(const std::vector<Request*>& group);
-  Status RunOne(WriteTx& tx, const Db::UpdateFn& fn);
+  Status RunOne(WriteTx& tx, const Db::UpdateFn& fn) noexcept;  // a function that throws ends the process
   void CountGroup(const std::vector<Request*>& group, size_t committed);
 
   Writer& writer_;

@@ -52,7 +52,12 @@ void FreeWalk::Run(std::shared_ptr<const Snapshot> snapshot) {
           return false;
         },
         &stop_);
-    if (walk.Run()) space_.AddWalked(walk.Unreached());
+    if (walk.Run()) {
+      // The next commit drops a stored list of free pages. Until that one is durable this state may come back, and the
+      // original would not open it without its list.
+      if (walk.stored_list().count > 0) space_.AddPending(txid + 1, {walk.stored_list()});
+      space_.AddWalked(walk.Unreached());
+    }
   }
   readers_.End(txid);
   const std::lock_guard lock(mutex_);

@@ -118,7 +118,7 @@ class Db {
   // `fn` may run in the thread of another caller, while that caller waits; it must not wait for other callers of
   // Update. If it returns an error, nothing that it did remains and that error is returned; its neighbours in the
   // group are not touched and nothing runs twice. A function that changes nothing costs no flush. At most
-  // Options::max_queue callers are queued, in order of arrival; further ones block.
+  // Options::max_queue callers are queued, in order of arrival; further ones block. A function that throws ends the process.
   // Errors: fn's; kFailedPrecondition (called inside fn of the same Db; opened read-only); kDataLoss;
   // kResourceExhausted (disk full: nothing has changed, later calls may succeed); others of write(2).
   // If a flush or the write of the meta page fails, it is not known whether the group would survive a power loss: all

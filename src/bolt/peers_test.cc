@@ -178,43 +178,49 @@ void SecondLife(Containerd& containerd, const std::string& chain) {
   containerd.Stop();
 }
 
+// Between the lives: we read what containerd wrote, and write. Answers the chain id of the image's layers.
+void WriteMeta(const std::string& path, std::string* chain_out) {
+  std::string& chain = *chain_out;
+  const auto db = MustOpen(path, {.mode = Mode::kExisting});
+  ExpectSound(*db);
+  const Rows before = AllRows(*db);
+  EXPECT_EQ(before.at("v1/version"), "\x08");
+  EXPECT_EQ(before.at("v1/blue/labels/team"), "storage");
+  EXPECT_THAT(before.at("v1/default/images/corten.test/busybox:1/target/digest"), HasSubstr("sha256:"));
+  for (const auto& [row, value] : before) {
+    const std::string snapshots = "v1/default/snapshots/overlayfs/";
+    if (row.starts_with(snapshots) && row.ends_with("/name")) {
+      chain = row.substr(snapshots.size(), row.size() - snapshots.size() - 5);
+    }
+  }
+  ASSERT_NE(chain, "");
+  ASSERT_STATUS(db->Update(WriteOurs));
+  ExpectAllPagesAccountedFor(*db);
+  Rows after = AllRows(*db);
+  EXPECT_EQ(after["v1/blue/labels/team"], "changed");
+  after["v1/blue/labels/team"] = "storage";
+  for (const auto& [row, value] : before) EXPECT_EQ(after[row], value) << row;
+}
+
+void WriteSnapshots(const std::string& path, const std::string& chain) {
+  const auto db = MustOpen(path, {.mode = Mode::kExisting});
+  const Rows before = AllRows(*db);
+  ASSERT_STATUS(db->Update([&](Tx& tx) -> Status {
+    Bucket labels = TRY(Down(tx.Root(), {"v1", "snapshots", StrCat("default/2/", chain), "labels"}));
+    return labels.Put("containerd.io/snapshot/ours", "yes");
+  }));
+  ExpectAllPagesAccountedFor(*db);
+  EXPECT_GE(AllRows(*db).size(), before.size() + 1);
+}
+
 TEST(Peers, ContainerdAndWeWriteTheSameFilesInTurns) {
   const TestDir dir;
   Containerd containerd(dir);
   ASSERT_NO_FATAL_FAILURE(FirstLife(containerd));
   std::string chain;
-  {
-    const auto db = MustOpen(containerd.MetaDb(), {.mode = Mode::kExisting});
-    ExpectSound(*db);
-    const Rows before = AllRows(*db);
-    EXPECT_EQ(before.at("v1/version"), "\x08");
-    EXPECT_EQ(before.at("v1/blue/labels/team"), "storage");
-    EXPECT_THAT(before.at("v1/default/images/corten.test/busybox:1/target/digest"), HasSubstr("sha256:"));
-    for (const auto& [path, value] : before) {
-      const std::string snapshots = "v1/default/snapshots/overlayfs/";
-      if (path.starts_with(snapshots) && path.ends_with("/name")) {
-        chain = path.substr(snapshots.size(), path.size() - snapshots.size() - 5);
-      }
-    }
-    ASSERT_NE(chain, "");
-    ASSERT_STATUS(db->Update(WriteOurs));
-    ExpectAllPagesAccountedFor(*db);
-    Rows after = AllRows(*db);
-    EXPECT_EQ(after["v1/blue/labels/team"], "changed");
-    after["v1/blue/labels/team"] = "storage";
-    for (const auto& [path, value] : before) EXPECT_EQ(after[path], value) << path;
-  }
+  ASSERT_NO_FATAL_FAILURE(WriteMeta(containerd.MetaDb(), &chain));
   ExpectBboltAccepts(containerd.MetaDb());
-  {
-    const auto db = MustOpen(containerd.SnapshotDb(), {.mode = Mode::kExisting});
-    const Rows before = AllRows(*db);
-    ASSERT_STATUS(db->Update([&](Tx& tx) -> Status {
-      Bucket labels = TRY(Down(tx.Root(), {"v1", "snapshots", StrCat("default/2/", chain), "labels"}));
-      return labels.Put("containerd.io/snapshot/ours", "yes");
-    }));
-    ExpectAllPagesAccountedFor(*db);
-    EXPECT_GE(AllRows(*db).size(), before.size() + 1);
-  }
+  ASSERT_NO_FATAL_FAILURE(WriteSnapshots(containerd.SnapshotDb(), chain));
   ExpectBboltAccepts(containerd.SnapshotDb());
   ASSERT_NO_FATAL_FAILURE(SecondLife(containerd, chain));
   ExpectBboltAccepts(containerd.MetaDb());

@@ -33,15 +33,9 @@ Status Spill::Run() {
   BucketNode& root = *tx_.root();
   const bool changed = TRY(SpillBucket(root));
   CHECK(changed);
-  // The pages that hold a stored list of free pages belong to nobody in the new state, which stores none.
-  if (meta_.free_list != kNoFreeList) {
-    const uint32_t overflow = LoadInt<uint32_t>(tx_.state().RawPage(meta_.free_list) + 12);
-    const uint64_t most = meta_.high_water - meta_.free_list;
-    tx_.Free({meta_.free_list, std::min<uint64_t>(uint64_t{overflow} + 1, most)});
-  }
   meta_.root_page = root.root_page;
   meta_.root_sequence = root.sequence;
-  meta_.free_list = kNoFreeList;
+  meta_.free_list = kNoFreeList;  // the pages of a stored list become free when the walk has seen them
   ++meta_.txid;
   return space_.CheckUnused(tx_.freed(), tx_.state().file_name());
 }

@@ -124,7 +124,9 @@ void Walk::VisitStoredFreeList() {
     return Problem(id, "is not a list of free pages");
   }
   page.length = (uint64_t{page.overflow()} + 1) * tx_.meta().page_size;
-  if (!Mark({id, uint64_t{page.overflow()} + 1})) return;
+  stored_list_ = {id, uint64_t{page.overflow()} + 1};
+  if (!Mark(stored_list_)) return;
+  report_.free_list_pages = stored_list_.count;
   uint64_t count = page.count();
   uint64_t at = kPageHeaderSize;
   if (count == 0xFFFF) {

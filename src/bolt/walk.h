@@ -29,6 +29,8 @@ class Walk {
   const CheckReport& report() const { return report_; }  // the counts
   // Pages below the high-water mark that nothing reaches.
   std::vector<PageRun> Unreached() const;
+  // The pages of the stored list of free pages; count 0: none is stored.
+  PageRun stored_list() const { return stored_list_; }
 
  private:
   struct Visit {
@@ -53,6 +55,7 @@ class Walk {
   const std::atomic<bool>* const stop_;
   bool ended_ = false;
   std::vector<bool> reached_;   // by page
+  PageRun stored_list_;
   std::vector<Visit> todo_;
   CheckReport report_;
 };
