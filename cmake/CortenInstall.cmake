@@ -1,0 +1,16 @@
+# `make install`: the daemon in bin, the shim in libexec/corten (its name is fixed by the runtime's name, and containerd's
+# shim may stand on PATH), the systemd unit.
+include(GNUInstallDirs)
+if(TARGET cortend)
+  install(TARGETS cortend RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  set(BINDIR ${CMAKE_INSTALL_FULL_BINDIR})
+  configure_file(${CMAKE_SOURCE_DIR}/packaging/cortend.service ${CMAKE_BINARY_DIR}/cortend.service @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/cortend.service DESTINATION lib/systemd/system)
+endif()
+if(TARGET containerd-shim-runc-v2)
+  install(TARGETS containerd-shim-runc-v2 RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/corten)
+endif()
+if(TARGET corten)
+  install(TARGETS corten RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
