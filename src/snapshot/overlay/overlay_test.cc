@@ -150,6 +150,29 @@ TEST_F(OverlayTest, CleanupTakesWhatHasNoRow) {
   EXPECT_EQ(Trees(), std::vector<std::string>{"1"});
 }
 
+TEST_F(OverlayTest, CleanupTakesNothingThatIsBeingMade) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 50;
+  AddLayer("base");
+  std::atomic<int> running{kThreads};
+  std::thread cleaner([&] {
+    while (running > 0) EXPECT_TRUE(driver_->Cleanup().ok());
+  });
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        const Result<std::vector<model::Mount>> made = driver_->Prepare(StrCat("c", t, "-", i), "base", {});
+        EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().text());
+      }
+      --running;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  cleaner.join();
+  EXPECT_EQ(Trees().size(), static_cast<size_t>(1 + kThreads * kEach));
+}
+
 TEST_F(OverlayTest, AnIdWhoseTreeACrashLeftIsPassedOver) {
   ASSERT_TRUE(trees_.MakeDir("1", 0700).value().MakeDir("fs", 0755).ok());
   const std::vector<model::Mount> mounts = driver_->Prepare("a", "", {}).value();
