@@ -62,7 +62,8 @@ bool HasWord(std::string_view list, std::string_view word) {
   return found;
 }
 
-// Where `path` of a hierarchy appears below one of its mounts; "" if it lies outside of what is mounted.
+// Where `path` of a hierarchy appears below one of its mounts; "" if it lies outside of what is
+// mounted.
 std::string Below(const MountEntry& mount, std::string_view path) {
   if (path.starts_with("/..")) return "";
   if (mount.root != "/") {
@@ -130,7 +131,8 @@ std::string CgroupPlace::V1(std::string_view controller) const {
   return found == v1_dirs.end() ? "" : found->second;
 }
 
-Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_view mounts, CgroupMode mode) {
+Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_view mounts,
+                                     CgroupMode mode) {
   // Few of the lines are about cgroups, and a busy machine has thousands.
   std::string relevant;
   ForEachLine(mounts, [&](std::string_view line) {
@@ -147,7 +149,8 @@ Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_v
     const std::string_view path = line.substr(second + 1);
     for (const MountEntry& mount : table) {
       if (controllers.empty()) {
-        if (mount.fs_type == "cgroup2" && place.v2_dir.empty()) place.v2_dir = WithoutSubgroup(Below(mount, path));
+        if (mount.fs_type == "cgroup2" && place.v2_dir.empty())
+          place.v2_dir = WithoutSubgroup(Below(mount, path));
         continue;
       }
       ForEachPart(controllers, ',', [&](std::string_view controller) {
@@ -173,7 +176,8 @@ Result<std::vector<pid_t>> CgroupProcesses(const CgroupPlace& place) {
   TRY(Walk(top, 0, [&](const std::string& dir) -> Status {
     const Result<std::string> text = ReadFileAt(StrCat(dir, "/cgroup.procs"), kMaxFile);
     // EOPNOTSUPP: a threaded cgroup lists its processes in the domain above it.
-    if (!text.ok()) return text.error().sys_errno() == EOPNOTSUPP ? Ok() : Status(text.error().Clone());
+    if (!text.ok())
+      return text.error().sys_errno() == EOPNOTSUPP ? Ok() : Status(text.error().Clone());
     ForEachLine(*text, [&](std::string_view line) {
       uint64_t pid = 0;
       if (ParseU64(line, &pid)) found.insert(static_cast<pid_t>(pid));
@@ -220,10 +224,12 @@ Status RemoveCgroup(const CgroupPlace& place) {
   std::vector<Error> errors;
   for (const std::string& top : dirs) {
     Status removed = Walk(top, 0, [](const std::string& dir) -> Status {
-      if (rmdir(dir.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove cgroup ", dir);
+      if (rmdir(dir.c_str()) != 0 && errno != ENOENT)
+        return ErrnoError(errno, "remove cgroup ", dir);
       return Ok();
     });
-    if (!removed.ok() && !removed.error().Is(Code::kNotFound)) errors.push_back(removed.error().Clone());
+    if (!removed.ok() && !removed.error().Is(Code::kNotFound))
+      errors.push_back(removed.error().Clone());
   }
   if (!errors.empty()) return std::move(errors.front());
   return Ok();
@@ -242,7 +248,8 @@ Status EnableControllers(const CgroupPlace& place) {
     const std::string file = StrCat(place.v2_dir.substr(0, end), "/cgroup.subtree_control");
     ForEachPart(controllers, ' ', [&](std::string_view controller) {
       const Fd fd(open(file.c_str(), O_WRONLY | O_CLOEXEC));
-      Status written = fd.valid() ? WriteAll(fd, StrCat("+", controller), file) : Status(ErrnoError(errno, "open ", file));
+      Status written = fd.valid() ? WriteAll(fd, StrCat("+", controller), file)
+                                  : Status(ErrnoError(errno, "open ", file));
       if (!written.ok() && first.ok()) first = std::move(written);
     });
     const size_t next = place.v2_dir.find('/', end + 1);
@@ -264,7 +271,8 @@ Result<OomWatch> OomWatch::Create(const CgroupPlace& place) {
       return ErrnoError(errno, "watch memory events");
     }
     // The last change comes when the cgroup empties; missing on a kernel without it is no loss.
-    (void)inotify_add_watch(watch.notify_.get(), StrCat(place.v2_dir, "/cgroup.events").c_str(), IN_MODIFY);
+    (void)inotify_add_watch(watch.notify_.get(), StrCat(place.v2_dir, "/cgroup.events").c_str(),
+                            IN_MODIFY);
   } else {
     const std::string dir = place.V1("memory");
     if (dir.empty()) return UnimplementedError("memory events: no memory controller");
@@ -296,8 +304,8 @@ bool OomWatch::Check() {
     kills_ = kills;
     return true;
   }
-  // v1 also signals the removal of the cgroup, so a signal counts only while the file still reads. Kernels before
-  // 4.13 have no counter in it; there the signal is all there is.
+  // v1 also signals the removal of the cgroup, so a signal counts only while the file still reads.
+  // Kernels before 4.13 have no counter in it; there the signal is all there is.
   if (unified_ || !signalled) return false;
   const Result<std::string> text = ReadFileAt(counter_file_, kMaxFile);
   return text.ok() && text->find("oom_kill ") == std::string::npos;

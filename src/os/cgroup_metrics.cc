@@ -56,12 +56,14 @@ void ForEachLine(std::string_view text, F f) {
 // "8:16" into two numbers.
 bool ParseDevice(std::string_view text, uint64_t* major, uint64_t* minor) {
   const size_t colon = text.find(':');
-  return colon != std::string_view::npos && ParseU64(text.substr(0, colon), major) && ParseU64(text.substr(colon + 1), minor);
+  return colon != std::string_view::npos && ParseU64(text.substr(0, colon), major) &&
+         ParseU64(text.substr(colon + 1), minor);
 }
 
 std::string DeviceName(uint64_t major, uint64_t minor) {
   char target[512];
-  const ssize_t size = readlink(StrCat("/sys/dev/block/", major, ":", minor).c_str(), target, sizeof(target));
+  const ssize_t size =
+      readlink(StrCat("/sys/dev/block/", major, ":", minor).c_str(), target, sizeof(target));
   if (size <= 0) return "";
   const std::string_view path(target, static_cast<size_t>(size));
   return StrCat("/dev/", path.substr(path.rfind('/') + 1));
@@ -130,10 +132,14 @@ std::vector<MetricsV1::Blkio> ParseBlkio(std::string_view text) {
 }
 
 void ReadBlkio(const std::string& dir, MetricsV1* out) {
-  static constexpr std::string_view kSchedulerFiles[8] = {
-      "blkio.io_service_bytes_recursive", "blkio.io_serviced_recursive",  "blkio.io_queued_recursive",
-      "blkio.io_service_time_recursive",  "blkio.io_wait_time_recursive", "blkio.io_merged_recursive",
-      "blkio.time_recursive",             "blkio.sectors_recursive"};
+  static constexpr std::string_view kSchedulerFiles[8] = {"blkio.io_service_bytes_recursive",
+                                                          "blkio.io_serviced_recursive",
+                                                          "blkio.io_queued_recursive",
+                                                          "blkio.io_service_time_recursive",
+                                                          "blkio.io_wait_time_recursive",
+                                                          "blkio.io_merged_recursive",
+                                                          "blkio.time_recursive",
+                                                          "blkio.sectors_recursive"};
   for (size_t i = 0; i < 8; ++i) out->blkio[i] = ParseBlkio(ReadText(dir, kSchedulerFiles[i]));
   if (!out->blkio[1].empty()) return;
   // Without a scheduler that counts, the throttling layer does.
@@ -246,7 +252,8 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
   out.cpu_kernel_ns = ticks.Get("system") * kNanosPerTick;
   const std::string per_cpu = ReadText(cpuacct, "cpuacct.usage_percpu");
   std::string_view rest = per_cpu;
-  for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest)) out.per_cpu_ns.push_back(Number(word));
+  for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest))
+    out.per_cpu_ns.push_back(Number(word));
   out.throttling = FlatFigures(ReadText(place.V1("cpu"), "cpu.stat"));
   const std::string memory_stat = ReadText(memory, "memory.stat");
   out.memory_present = !memory_stat.empty();

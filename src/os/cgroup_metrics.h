@@ -1,7 +1,7 @@
 // What a cgroup has used, in plain numbers: the figures of containerd's two metrics messages.
 //
-// A file that is missing leaves its figures at zero (a controller may be absent); a limit "max" is UINT64_MAX.
-// Threads: plain functions. Source: kernel documentation of cgroup v1 and v2.
+// A file that is missing leaves its figures at zero (a controller may be absent); a limit "max" is
+// UINT64_MAX. Threads: plain functions. Source: kernel documentation of cgroup v1 and v2.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,15 @@ struct PidsFigure {
   uint64_t limit = 0;  // none: 0 in v1, UINT64_MAX in v2, as containerd reports them
 };
 
-// "name value" lines of a flat-keyed file (memory.stat, cpu.stat, memory.events), looked up by name.
+// "name value" lines of a flat-keyed file (memory.stat, cpu.stat, memory.events), looked up by
+// name.
 class FlatFigures {
  public:
   FlatFigures() = default;
   explicit FlatFigures(std::string text) : text_(std::move(text)) {}
   bool empty() const { return text_.empty(); }
-  uint64_t Get(std::string_view name) const;  // 0 if absent; numbers too large for 64 bits become UINT64_MAX
+  uint64_t Get(
+      std::string_view name) const;  // 0 if absent; numbers too large for 64 bits become UINT64_MAX
 
  private:
   std::string text_;
@@ -54,9 +56,9 @@ Pressure ParsePressure(std::string_view text);
 
 struct MetricsV2 {
   PidsFigure pids;
-  FlatFigures cpu;             // cpu.stat
+  FlatFigures cpu;  // cpu.stat
   Pressure cpu_pressure;
-  FlatFigures memory;          // memory.stat
+  FlatFigures memory;  // memory.stat
   bool memory_present = false;
   uint64_t memory_usage = 0, memory_limit = 0, memory_peak = 0;
   uint64_t swap_usage = 0, swap_limit = 0, swap_peak = 0;
@@ -82,8 +84,8 @@ struct MetricsV1 {
   bool cpu_present = false;
   uint64_t cpu_total_ns = 0, cpu_user_ns = 0, cpu_kernel_ns = 0;
   std::vector<uint64_t> per_cpu_ns;
-  FlatFigures throttling;      // cpu.stat
-  FlatFigures memory;          // memory.stat
+  FlatFigures throttling;  // cpu.stat
+  FlatFigures memory;      // memory.stat
   bool memory_present = false;
   struct MemoryEntry {
     uint64_t limit = 0, usage = 0, max = 0, failures = 0;
@@ -95,7 +97,8 @@ struct MetricsV1 {
     std::string op;      // "Read", "Write" ...; "" for files without operations
     std::string device;  // "/dev/vda", or "" if unknown
   };
-  // In the order of the message: service bytes, serviced, queued, service time, wait time, merged, time, sectors.
+  // In the order of the message: service bytes, serviced, queued, service time, wait time, merged,
+  // time, sectors.
   std::vector<Blkio> blkio[8];
   struct HugePages {
     std::string page_size;

@@ -16,8 +16,9 @@ constexpr char kMounts[] =
     "34 29 0:30 / /home rw - ext4 /dev/vda rw\n";
 
 TEST(Cgroup, HybridPlacesAreFoundPerController) {
-  const auto place = ParseCgroupPlace(
-      "9:name=systemd:/ns/c1\n4:memory:/ns/c1\n3:cpu,cpuacct:/ns/c1\n0::/ns/c1\n", kMounts, CgroupMode::kHybrid);
+  const auto place =
+      ParseCgroupPlace("9:name=systemd:/ns/c1\n4:memory:/ns/c1\n3:cpu,cpuacct:/ns/c1\n0::/ns/c1\n",
+                       kMounts, CgroupMode::kHybrid);
   ASSERT_TRUE(place.ok());
   EXPECT_FALSE(place->unified);
   EXPECT_EQ(place->V1("memory"), "/sys/fs/cgroup/memory/ns/c1");
@@ -29,22 +30,24 @@ TEST(Cgroup, HybridPlacesAreFoundPerController) {
 
 TEST(Cgroup, ASubgroupOfAScopeStandsForItsScope) {
   const auto place = ParseCgroupPlace("0::/system.slice/crun-x.scope/container\n",
-                                      "30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", CgroupMode::kUnified);
+                                      "30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+                                      CgroupMode::kUnified);
   ASSERT_TRUE(place.ok());
   EXPECT_EQ(place->v2_dir, "/sys/fs/cgroup/system.slice/crun-x.scope");
 }
 
 TEST(Cgroup, AMountOfAPartShortensThePath) {
-  const auto place = ParseCgroupPlace("0::/docker/abc/inner\n",
-                                      "30 29 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
-                                      CgroupMode::kUnified);
+  const auto place = ParseCgroupPlace(
+      "0::/docker/abc/inner\n", "30 29 0:26 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+      CgroupMode::kUnified);
   ASSERT_TRUE(place.ok());
   EXPECT_EQ(place->v2_dir, "/sys/fs/cgroup/inner");
 }
 
 TEST(Cgroup, APlaceOutsideOfWhatIsMountedIsNone) {
   const auto place =
-      ParseCgroupPlace("0::/../other\n", "30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", CgroupMode::kUnified);
+      ParseCgroupPlace("0::/../other\n", "30 29 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+                       CgroupMode::kUnified);
   ASSERT_TRUE(place.ok());
   EXPECT_TRUE(place->v2_dir.empty());
 }
@@ -65,8 +68,9 @@ TEST(CgroupMetrics, FlatFiguresAreFoundByWholeName) {
 }
 
 TEST(CgroupMetrics, PressureLinesAreParsed) {
-  const Pressure pressure =
-      ParsePressure("some avg10=0.50 avg60=1.25 avg300=0.00 total=12345\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n");
+  const Pressure pressure = ParsePressure(
+      "some avg10=0.50 avg60=1.25 avg300=0.00 total=12345\nfull avg10=0.00 avg60=0.00 avg300=0.00 "
+      "total=7\n");
   EXPECT_TRUE(pressure.present);
   EXPECT_DOUBLE_EQ(pressure.some.avg60, 1.25);
   EXPECT_EQ(pressure.some.total, 12345U);

@@ -20,7 +20,8 @@ Result<EndKind> KindOf(FdRef fd, const std::string& path) {
 
 // Opens the very file that `place` (O_PATH) stands for, whatever its name means by now.
 Result<Fd> Reopen(FdRef place, int flags, const std::string& path) {
-  Fd fd(open(StrCat("/proc/self/fd/", place.get()).c_str(), flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  Fd fd(open(StrCat("/proc/self/fd/", place.get()).c_str(),
+             flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid()) return ErrnoError(errno, "open ", path);
   return fd;
 }
@@ -35,13 +36,15 @@ Result<Fd> OpenPlace(const std::string& path) {
 
 Status MakeFifo(const std::string& path, mode_t mode) {
   if (mkfifo(path.c_str(), mode) == 0) {
-    if (chmod(path.c_str(), mode) != 0) return ErrnoError(errno, "make fifo ", path);  // the umask took bits away
+    if (chmod(path.c_str(), mode) != 0)
+      return ErrnoError(errno, "make fifo ", path);  // the umask took bits away
     return Ok();
   }
   if (errno != EEXIST) return ErrnoError(errno, "make fifo ", path);
   struct stat info = {};
   if (lstat(path.c_str(), &info) != 0) return ErrnoError(errno, "make fifo ", path);
-  if (!S_ISFIFO(info.st_mode)) return AlreadyExistsError("make fifo ", path, ": something else is there");
+  if (!S_ISFIFO(info.st_mode))
+    return AlreadyExistsError("make fifo ", path, ": something else is there");
   return Ok();
 }
 
@@ -50,10 +53,12 @@ Result<OutputEnd> OpenOutput(const std::string& path) {
   OutputEnd end;
   end.kind = TRY(KindOf(place, path));
   if (end.kind == EndKind::kFifo) {
-    end.keep = TRY(Reopen(place, O_RDONLY, path));  // first: a write-only open without a reader fails with ENXIO
+    end.keep = TRY(Reopen(place, O_RDONLY,
+                          path));  // first: a write-only open without a reader fails with ENXIO
     end.write = TRY(Reopen(place, O_WRONLY, path));
   } else {
-    end.write = TRY(Reopen(place, end.kind == EndKind::kRegular ? O_WRONLY | O_APPEND : O_WRONLY, path));
+    end.write =
+        TRY(Reopen(place, end.kind == EndKind::kRegular ? O_WRONLY | O_APPEND : O_WRONLY, path));
   }
   return end;
 }

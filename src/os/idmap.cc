@@ -28,7 +28,8 @@ int HoldNamespace(void*) {
 
 std::string MapText(const std::vector<IdRange>& ranges) {
   std::string out;
-  for (const IdRange& range : ranges) out += StrCat(range.container, " ", range.host, " ", range.size, "\n");
+  for (const IdRange& range : ranges)
+    out += StrCat(range.container, " ", range.host, " ", range.size, "\n");
   return out;
 }
 
@@ -42,11 +43,12 @@ Status WriteMap(pid_t pid, std::string_view file, const std::vector<IdRange>& ra
 }  // namespace
 
 Result<Fd> MakeUserNamespace(const std::vector<IdRange>& uids, const std::vector<IdRange>& gids) {
-  // The kernel has no call that makes a namespace without a process, so one process is borrowed for a moment.
+  // The kernel has no call that makes a namespace without a process, so one process is borrowed for
+  // a moment.
   const std::unique_ptr<char[]> stack(new char[kHolderStack]);
   int pidfd = -1;
-  const pid_t pid =
-      clone(&HoldNamespace, stack.get() + kHolderStack, CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, nullptr, &pidfd);
+  const pid_t pid = clone(&HoldNamespace, stack.get() + kHolderStack,
+                          CLONE_NEWUSER | CLONE_PIDFD | SIGCHLD, nullptr, &pidfd);
   if (pid < 0) return ErrnoError(errno, "make user namespace");
   const Child holder(pid, Fd(pidfd));  // killed and reaped on return
   TRY(WriteMap(pid, "uid_map", uids).Context("id map"));
@@ -63,7 +65,8 @@ Result<Fd> CloneIdMapped(const std::string& source, FdRef user_namespace, Access
   attributes.attr_set = MOUNT_ATTR_IDMAP | (access == Access::kReadOnly ? MOUNT_ATTR_RDONLY : 0U);
   attributes.propagation = MS_PRIVATE;
   attributes.userns_fd = static_cast<uint64_t>(user_namespace.get());
-  if (mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof(attributes)) != 0) {
+  if (mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+                    sizeof(attributes)) != 0) {
     return ErrnoError(errno, "id-map mount ", source);
   }
   return tree;

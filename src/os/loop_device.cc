@@ -37,7 +37,8 @@ Result<LoopDevice> AttachLoopDevice(const std::string& file, LoopOptions options
       if (errno == ENOENT || errno == EBUSY) continue;  // not made yet by devtmpfs, or taken
       return ErrnoError(errno, "open ", path);
     }
-    if (ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) return LoopDevice{std::move(path), std::move(device)};
+    if (ioctl(device.get(), LOOP_CONFIGURE, &config) == 0)
+      return LoopDevice{std::move(path), std::move(device)};
     if (errno != EBUSY) return ErrnoError(errno, "attach ", file, " to ", path);
   }
   return ResourceExhaustedError("attach ", file, ": no free loop device");

@@ -1,6 +1,8 @@
-// Loop devices: a file as a block device, freed by the kernel when the last user is gone (autoclear).
+// Loop devices: a file as a block device, freed by the kernel when the last user is gone
+// (autoclear).
 //
-// Source: loop(4), LOOP_CONFIGURE (Linux 5.8). Threads: any; a lost race for a free device is tried again.
+// Source: loop(4), LOOP_CONFIGURE (Linux 5.8). Threads: any; a lost race for a free device is tried
+// again.
 #pragma once
 
 #include <string>
@@ -20,7 +22,8 @@ struct LoopOptions {
   bool direct_io = false;
 };
 
-// Errors by errno of opening the file or the device; kResourceExhausted when no device could be had in 100 tries.
+// Errors by errno of opening the file or the device; kResourceExhausted when no device could be had
+// in 100 tries.
 Result<LoopDevice> AttachLoopDevice(const std::string& file, LoopOptions options);
 
 }  // namespace corten::os

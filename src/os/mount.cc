@@ -31,8 +31,8 @@ constexpr size_t kPageReserve = 512;  // room that mount(2)'s page needs beside 
 constexpr std::chrono::seconds kFuseDeadline(30);
 
 // What a remount of a bind can change; the rest belongs to the filesystem.
-constexpr unsigned long kPerMountFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NODIRATIME |
-                                         MS_RELATIME | MS_STRICTATIME;
+constexpr unsigned long kPerMountFlags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME |
+                                         MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
 
 std::string Join(const std::vector<std::string>& words) {
   std::string out;
@@ -43,7 +43,8 @@ std::string Join(const std::vector<std::string>& words) {
   return out;
 }
 
-// Flags that a user namespace has locked on the mount below and that a remount must therefore repeat.
+// Flags that a user namespace has locked on the mount below and that a remount must therefore
+// repeat.
 unsigned long LockedFlags(const std::string& target) {
   struct statfs info = {};
   if (statfs(target.c_str(), &info) != 0) return 0;
@@ -63,13 +64,16 @@ Status RemountBind(const std::string& target, unsigned long flags) {
   const unsigned long wanted = MS_REMOUNT | MS_BIND | (flags & kPerMountFlags);
   if (mount(nullptr, target.c_str(), nullptr, wanted, nullptr) == 0) return Ok();
   const int err = errno;
-  if (err == EPERM && mount(nullptr, target.c_str(), nullptr, wanted | LockedFlags(target), nullptr) == 0) return Ok();
+  if (err == EPERM &&
+      mount(nullptr, target.c_str(), nullptr, wanted | LockedFlags(target), nullptr) == 0)
+    return Ok();
   return ErrnoError(err, "remount ", target);
 }
 
 Status ApplyPropagation(const MountWords& words, const std::string& target) {
   for (const unsigned long flag : words.propagation) {
-    if (mount(nullptr, target.c_str(), nullptr, flag, nullptr) != 0) return ErrnoError(errno, "set propagation of ", target);
+    if (mount(nullptr, target.c_str(), nullptr, flag, nullptr) != 0)
+      return ErrnoError(errno, "set propagation of ", target);
   }
   return Ok();
 }
@@ -81,9 +85,11 @@ Result<Fd> NamespaceOf(const MountWords& words) {
 }
 
 // The real thing for everything that mount(2) takes in one call.
-Status PlainMount(const model::Mount& mount_, const MountWords& words, const std::string& source, const std::string& target) {
+Status PlainMount(const model::Mount& mount_, const MountWords& words, const std::string& source,
+                  const std::string& target) {
   const std::string data = Join(words.data);
-  if (data.size() >= static_cast<size_t>(getpagesize())) return InvalidArgumentError("mount options is too long");
+  if (data.size() >= static_cast<size_t>(getpagesize()))
+    return InvalidArgumentError("mount options is too long");
   if (mount(source.c_str(), target.c_str(), mount_.type.c_str(), words.flags, data.c_str()) != 0) {
     return ErrnoError(errno, "mount ", mount_.type, " on ", target);
   }
@@ -95,17 +101,19 @@ Status MountBind(const model::Mount& mount_, const MountWords& words, const std:
     const Fd user_namespace = TRY(NamespaceOf(words));
     const Fd tree = TRY(CloneIdMapped(mount_.source, user_namespace, Access::kReadWrite));
     TRY(AttachMount(tree, target));
-  } else if (mount(mount_.source.c_str(), target.c_str(), "bind", words.flags & (MS_BIND | MS_REC), nullptr) != 0) {
+  } else if (mount(mount_.source.c_str(), target.c_str(), "bind", words.flags & (MS_BIND | MS_REC),
+                   nullptr) != 0) {
     return ErrnoError(errno, "bind ", mount_.source, " on ", target);
   }
   if ((words.flags & kPerMountFlags & ~static_cast<unsigned long>(MS_RELATIME)) == 0) return Ok();
   Status remounted = RemountBind(target, words.flags);
-  if (!remounted.ok()) (void)umount2(target.c_str(), MNT_DETACH);  // an unprotected bind must not stay
+  if (!remounted.ok())
+    (void)umount2(target.c_str(), MNT_DETACH);  // an unprotected bind must not stay
   return remounted;
 }
 
-Status MountOverlayWords(const model::Mount& mount_, const MountWords& words, const OverlayWords& overlay,
-                         const std::string& target) {
+Status MountOverlayWords(const model::Mount& mount_, const MountWords& words,
+                         const OverlayWords& overlay, const std::string& target) {
   const std::string data = Join(FormatOverlay(overlay));
   if (data.size() + kPageReserve < static_cast<size_t>(getpagesize())) {
     if (mount(mount_.source.c_str(), target.c_str(), "overlay", words.flags, data.c_str()) != 0) {
@@ -118,12 +126,14 @@ Status MountOverlayWords(const model::Mount& mount_, const MountWords& words, co
   return MountOverlayFromCommonDirectory(mount_.source, overlay, words.flags, target);
 }
 
-// Lower directories seen through one id-mapped clone of their common directory. The clone's mount point is needed only
-// until the overlay holds its own references.
-Status MountIdMappedOverlay(const model::Mount& mount_, const MountWords& words, OverlayWords overlay,
-                            const std::string& target, const MountOptions& options) {
+// Lower directories seen through one id-mapped clone of their common directory. The clone's mount
+// point is needed only until the overlay holds its own references.
+Status MountIdMappedOverlay(const model::Mount& mount_, const MountWords& words,
+                            OverlayWords overlay, const std::string& target,
+                            const MountOptions& options) {
   const std::string common = CommonDirectory(overlay.lower);
-  if (common.empty()) return InvalidArgumentError("id-mapped overlay: the lower directories share no directory");
+  if (common.empty())
+    return InvalidArgumentError("id-mapped overlay: the lower directories share no directory");
   const Fd user_namespace = TRY(NamespaceOf(words));
   const Fd clone = TRY(CloneIdMapped(common, user_namespace, Access::kReadOnly));
   std::string point = StrCat(options.temp_dir, "/ovl-idmappedXXXXXX");
@@ -141,7 +151,8 @@ Status MountIdMappedOverlay(const model::Mount& mount_, const MountWords& words,
 Status MountOverlay(const model::Mount& mount_, const MountWords& words, const std::string& target,
                     const MountOptions& options) {
   OverlayWords overlay = ParseOverlay(words.data);
-  if (!words.uid_map.empty()) return MountIdMappedOverlay(mount_, words, std::move(overlay), target, options);
+  if (!words.uid_map.empty())
+    return MountIdMappedOverlay(mount_, words, std::move(overlay), target, options);
   return MountOverlayWords(mount_, words, overlay, target);
 }
 
@@ -157,7 +168,8 @@ Status MountFuse(const model::Mount& mount_, const std::string& target) {
   spawn.args.emplace_back("-t");
   spawn.args.push_back(mount_.type.substr(dot + 1));
   const RunOutput output = TRY(RunProgram(spawn, "", kFuseDeadline));
-  if (!output.status.ok()) return UnknownError("mount ", mount_.type, " on ", target, ": ", output.err);
+  if (!output.status.ok())
+    return UnknownError("mount ", mount_.type, " on ", target, ": ", output.err);
   return Ok();
 }
 
@@ -165,7 +177,8 @@ Status MountDisk(const model::Mount& mount_, const MountWords& words, const std:
   std::string source = mount_.source;
   std::optional<LoopDevice> device;
   if (words.loop) {
-    device = TRY(AttachLoopDevice(mount_.source, {(words.flags & MS_RDONLY) != 0, words.direct_io}));
+    device =
+        TRY(AttachLoopDevice(mount_.source, {(words.flags & MS_RDONLY) != 0, words.direct_io}));
     source = device->path;
   }
   TRY(PlainMount(mount_, words, source, target));
@@ -174,7 +187,8 @@ Status MountDisk(const model::Mount& mount_, const MountWords& words, const std:
   const Status mapped = [&]() -> Status {
     const Fd user_namespace = TRY(NamespaceOf(words));
     const Fd tree = TRY(CloneIdMapped(target, user_namespace, Access::kReadWrite));
-    if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return ErrnoError(errno, "replace mount ", target);
+    if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+      return ErrnoError(errno, "replace mount ", target);
     return AttachMount(tree, target);
   }();
   if (!mapped.ok()) (void)umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
@@ -206,17 +220,21 @@ Result<Place> PlaceOf(const model::Mount& mount_, const std::string& target) {
   if (mount_.target.empty() || mount_.target == "/") return place;
   const Dir root = TRY(Dir::Open(target));
   place.fd = TRY(root.OpenInRoot(mount_.target, O_PATH));
-  // The descriptor's path is inside the root at this moment; mounting on it by number could not be undone by path.
+  // The descriptor's path is inside the root at this moment; mounting on it by number could not be
+  // undone by path.
   char buffer[4096];
-  const ssize_t size = readlink(StrCat("/proc/self/fd/", place.fd.get()).c_str(), buffer, sizeof(buffer));
-  if (size < 0 || static_cast<size_t>(size) == sizeof(buffer)) return ErrnoError(errno, "resolve ", mount_.target);
+  const ssize_t size =
+      readlink(StrCat("/proc/self/fd/", place.fd.get()).c_str(), buffer, sizeof(buffer));
+  if (size < 0 || static_cast<size_t>(size) == sizeof(buffer))
+    return ErrnoError(errno, "resolve ", mount_.target);
   place.path.assign(buffer, static_cast<size_t>(size));
   return place;
 }
 
 }  // namespace
 
-Status MountOne(const model::Mount& mount_, const std::string& target, const MountOptions& options) {
+Status MountOne(const model::Mount& mount_, const std::string& target,
+                const MountOptions& options) {
   const MountWords words = TRY(ParseMountOptions(mount_.options));
   const Place place = TRY(PlaceOf(mount_, target));
   if (mount_.type.starts_with("fuse.") || mount_.type.starts_with("fuse3.")) {
@@ -235,7 +253,8 @@ Status MountOne(const model::Mount& mount_, const std::string& target, const Mou
   return propagated;
 }
 
-Status MountList(std::span<const model::Mount> mounts, const std::string& target, const MountOptions& options) {
+Status MountList(std::span<const model::Mount> mounts, const std::string& target,
+                 const MountOptions& options) {
   for (size_t i = 0; i < mounts.size(); ++i) {
     Status made = MountOne(mounts[i], target, options);
     if (made.ok()) continue;
@@ -275,7 +294,8 @@ Status UnmountAll(const std::string& target, int flags) {
 Status UnmountRecursive(const std::string& target, int flags) {
   // The table speaks of real paths.
   char* real = realpath(target.c_str(), nullptr);
-  if (real == nullptr) return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "unmount ", target));
+  if (real == nullptr)
+    return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "unmount ", target));
   const std::string path(real);
   free(real);
   const std::vector<MountEntry> all = TRY(ReadMountInfo());

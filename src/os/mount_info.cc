@@ -6,7 +6,8 @@ namespace corten::os {
 
 namespace {
 
-constexpr size_t kMaxMountInfo = size_t{64} << 20;  // far above 100,000 mounts, the kernel's default limit
+constexpr size_t kMaxMountInfo = size_t{64}
+                                 << 20;  // far above 100,000 mounts, the kernel's default limit
 
 bool IsOctal(char c) { return c >= '0' && c <= '7'; }
 
@@ -14,8 +15,10 @@ std::string Unescape(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size() && IsOctal(text[i + 1]) && IsOctal(text[i + 2]) && IsOctal(text[i + 3])) {
-      out.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0')));
+    if (text[i] == '\\' && i + 3 < text.size() && IsOctal(text[i + 1]) && IsOctal(text[i + 2]) &&
+        IsOctal(text[i + 3])) {
+      out.push_back(static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                                      (text[i + 3] - '0')));
       i += 3;
     } else {
       out.push_back(text[i]);
@@ -32,7 +35,8 @@ std::string_view NextWord(std::string_view* line) {
 }
 
 bool ParseLine(std::string_view line, MountEntry* entry) {
-  if (!ParseU64(NextWord(&line), &entry->id) || !ParseU64(NextWord(&line), &entry->parent)) return false;
+  if (!ParseU64(NextWord(&line), &entry->id) || !ParseU64(NextWord(&line), &entry->parent))
+    return false;
   (void)NextWord(&line);  // major:minor
   entry->root = Unescape(NextWord(&line));
   entry->mount_point = Unescape(NextWord(&line));
@@ -60,7 +64,8 @@ Result<std::vector<MountEntry>> ParseMountInfo(std::string_view text) {
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (line.empty()) continue;
     MountEntry entry;
-    if (!ParseLine(line, &entry)) return InvalidArgumentError("mount table: cannot read line ", Quoted(line));
+    if (!ParseLine(line, &entry))
+      return InvalidArgumentError("mount table: cannot read line ", Quoted(line));
     out.push_back(std::move(entry));
   }
   return out;
@@ -71,12 +76,14 @@ Result<std::vector<MountEntry>> ReadMountInfo() {
   return ParseMountInfo(text);
 }
 
-std::vector<MountEntry> MountsAtOrBelow(const std::vector<MountEntry>& table, std::string_view path) {
+std::vector<MountEntry> MountsAtOrBelow(const std::vector<MountEntry>& table,
+                                        std::string_view path) {
   std::vector<MountEntry> out;
   for (const MountEntry& entry : table) {
     const std::string_view point = entry.mount_point;
     if (!point.starts_with(path)) continue;
-    if (point.size() == path.size() || path == "/" || point[path.size()] == '/') out.push_back(entry);
+    if (point.size() == path.size() || path == "/" || point[path.size()] == '/')
+      out.push_back(entry);
   }
   return out;
 }

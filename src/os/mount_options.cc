@@ -53,16 +53,18 @@ struct PropagationWord {
   unsigned long flag;
 };
 constexpr PropagationWord kPropagation[] = {
-    {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC}, {"shared", MS_SHARED},
-    {"rshared", MS_SHARED | MS_REC}, {"slave", MS_SLAVE},             {"rslave", MS_SLAVE | MS_REC},
+    {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+    {"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+    {"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
     {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC},
 };
 
 constexpr size_t kMaxIdRanges = 340;  // user_namespaces(7)
 
 const FlagWord* FindFlag(std::string_view word) {
-  const auto* found = std::lower_bound(std::begin(kFlags), std::end(kFlags), word,
-                                       [](const FlagWord& entry, std::string_view w) { return entry.word < w; });
+  const auto* found =
+      std::lower_bound(std::begin(kFlags), std::end(kFlags), word,
+                       [](const FlagWord& entry, std::string_view w) { return entry.word < w; });
   return found != std::end(kFlags) && found->word == word ? found : nullptr;
 }
 
@@ -105,8 +107,9 @@ Result<MountWords> ParseMountOptions(const std::vector<std::string>& options) {
       out.flags = flag->clear ? out.flags & ~flag->flag : out.flags | flag->flag;
       continue;
     }
-    const auto* propagation = std::find_if(std::begin(kPropagation), std::end(kPropagation),
-                                           [&](const PropagationWord& entry) { return entry.word == word; });
+    const auto* propagation =
+        std::find_if(std::begin(kPropagation), std::end(kPropagation),
+                     [&](const PropagationWord& entry) { return entry.word == word; });
     if (propagation != std::end(kPropagation)) {
       out.propagation.push_back(propagation->flag);
     } else if (word == "loop") {
@@ -118,7 +121,8 @@ Result<MountWords> ParseMountOptions(const std::vector<std::string>& options) {
     } else if (word.starts_with("gidmap=")) {
       out.gid_map = word.substr(7);
     } else if (word.starts_with("X-containerd.")) {
-      return InvalidArgumentError("mount option ", Quoted(word), " was not handled by the mount manager");
+      return InvalidArgumentError("mount option ", Quoted(word),
+                                  " was not handled by the mount manager");
     } else if (!word.empty()) {
       out.data.push_back(word);
     }
@@ -136,12 +140,13 @@ Result<std::vector<IdRange>> ParseIdMap(const std::string& text) {
     const size_t comma = all.find(',');
     std::string_view part = all.substr(0, comma);
     IdRange range;
-    if (!ReadU32(&part, ':', &range.container) || !ReadU32(&part, ':', &range.host) || !ReadU32(&part, 0, &range.size) ||
-        range.size == 0) {
+    if (!ReadU32(&part, ':', &range.container) || !ReadU32(&part, ':', &range.host) ||
+        !ReadU32(&part, 0, &range.size) || range.size == 0) {
       return InvalidArgumentError("id map ", Quoted(text), ": expected container:host:size");
     }
     out.push_back(range);
-    if (out.size() > kMaxIdRanges) return InvalidArgumentError("id map: more than ", kMaxIdRanges, " ranges");
+    if (out.size() > kMaxIdRanges)
+      return InvalidArgumentError("id map: more than ", kMaxIdRanges, " ranges");
     if (comma == std::string_view::npos) return out;
     all.remove_prefix(comma + 1);
   }
@@ -181,9 +186,11 @@ std::vector<std::string> FormatOverlay(const OverlayWords& words) {
 
 std::string CommonDirectory(const std::vector<std::string>& paths) {
   if (paths.empty()) return "";
-  std::string common = paths[0].substr(0, paths[0].rfind('/') == std::string::npos ? 0 : paths[0].rfind('/'));
+  std::string common =
+      paths[0].substr(0, paths[0].rfind('/') == std::string::npos ? 0 : paths[0].rfind('/'));
   for (const std::string& path : paths) {
-    while (!common.empty() && !(path.starts_with(common) && path.size() > common.size() && path[common.size()] == '/')) {
+    while (!common.empty() && !(path.starts_with(common) && path.size() > common.size() &&
+                                path[common.size()] == '/')) {
       common.resize(common.rfind('/') == std::string::npos ? 0 : common.rfind('/'));
     }
   }
@@ -194,7 +201,8 @@ std::vector<model::Mount> ReadOnlyMounts(std::vector<model::Mount> mounts) {
   for (model::Mount& mount : mounts) {
     if (!IsOverlay(mount)) {
       std::erase(mount.options, "rw");
-      if (std::find(mount.options.begin(), mount.options.end(), "ro") == mount.options.end()) mount.options.emplace_back("ro");
+      if (std::find(mount.options.begin(), mount.options.end(), "ro") == mount.options.end())
+        mount.options.emplace_back("ro");
       continue;
     }
     std::erase_if(mount.options, [](const std::string& word) {

@@ -7,7 +7,8 @@ namespace corten::os {
 namespace {
 
 TEST(MountOptions, FlagsPropagationAndDataAreKeptApart) {
-  const auto words = ParseMountOptions({"rbind", "ro", "nosuid", "rslave", "size=64k", "mode=755", "loop", "direct-io"});
+  const auto words = ParseMountOptions(
+      {"rbind", "ro", "nosuid", "rslave", "size=64k", "mode=755", "loop", "direct-io"});
   ASSERT_TRUE(words.ok());
   EXPECT_EQ(words->flags, static_cast<unsigned long>(MS_BIND | MS_REC | MS_RDONLY | MS_NOSUID));
   EXPECT_EQ(words->propagation, (std::vector<unsigned long>{MS_SLAVE | MS_REC}));
@@ -23,10 +24,12 @@ TEST(MountOptions, ALaterWordUndoesAnEarlierOne) {
 }
 
 TEST(MountOptions, EveryFlagWordIsFoundByTheSearch) {
-  for (const char* word : {"async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "lazytime", "mand",
-                           "noatime", "nodev", "nodiratime", "noexec", "nolazytime", "nomand", "norelatime",
-                           "nostrictatime", "nosuid", "rbind", "relatime", "remount", "ro", "rw", "silent", "strictatime",
-                           "suid", "sync"}) {
+  for (const char* word :
+       {"async",      "atime",       "bind",       "defaults", "dev",        "diratime",
+        "dirsync",    "exec",        "lazytime",   "mand",     "noatime",    "nodev",
+        "nodiratime", "noexec",      "nolazytime", "nomand",   "norelatime", "nostrictatime",
+        "nosuid",     "rbind",       "relatime",   "remount",  "ro",         "rw",
+        "silent",     "strictatime", "suid",       "sync"}) {
     const auto words = ParseMountOptions({word});
     ASSERT_TRUE(words.ok());
     EXPECT_TRUE(words->data.empty()) << word;
@@ -55,12 +58,13 @@ TEST(MountOptions, IdMapsAreTriples) {
 }
 
 TEST(MountOptions, ColonsInLowerDirectoriesSurviveARoundTrip) {
-  const OverlayWords words = ParseOverlay({"index=off", "lowerdir=/a\\:b:/c", "upperdir=/u", "workdir=/w"});
+  const OverlayWords words =
+      ParseOverlay({"index=off", "lowerdir=/a\\:b:/c", "upperdir=/u", "workdir=/w"});
   EXPECT_EQ(words.lower, (std::vector<std::string>{"/a:b", "/c"}));
   EXPECT_EQ(words.upper, "/u");
   EXPECT_EQ(words.others, (std::vector<std::string>{"index=off"}));
-  EXPECT_EQ(FormatOverlay(words),
-            (std::vector<std::string>{"index=off", "workdir=/w", "upperdir=/u", "lowerdir=/a\\:b:/c"}));
+  EXPECT_EQ(FormatOverlay(words), (std::vector<std::string>{"index=off", "workdir=/w",
+                                                            "upperdir=/u", "lowerdir=/a\\:b:/c"}));
 }
 
 TEST(MountOptions, CommonDirectoryEndsAtAComponent) {
@@ -71,9 +75,11 @@ TEST(MountOptions, CommonDirectoryEndsAtAComponent) {
 }
 
 TEST(MountOptions, AReadOnlyLookTurnsTheUpperIntoALowerDirectory) {
-  const auto mounts = ReadOnlyMounts({{"overlay", "overlay", "",
-                                       {"index=off", "volatile", "uidmap=0:1:1", "gidmap=0:1:1", "workdir=/w", "upperdir=/u",
-                                        "lowerdir=/l1:/l2"}},
+  const auto mounts = ReadOnlyMounts({{"overlay",
+                                       "overlay",
+                                       "",
+                                       {"index=off", "volatile", "uidmap=0:1:1", "gidmap=0:1:1",
+                                        "workdir=/w", "upperdir=/u", "lowerdir=/l1:/l2"}},
                                       {"bind", "/x", "", {"rbind", "rw"}}});
   EXPECT_EQ(mounts[0].options, (std::vector<std::string>{"index=off", "lowerdir=/u:/l1:/l2"}));
   EXPECT_EQ(mounts[1].options, (std::vector<std::string>{"rbind", "ro"}));

@@ -54,7 +54,8 @@ class MountTest : public testing::Test {
     model::Mount overlay{"overlay", "overlay", "", {"index=off"}};
     std::string lower = "lowerdir=";
     for (int i = 0; i < count; ++i) {
-      const std::string name = "layers/a-rather-long-name-for-a-directory-of-layers/" + std::to_string(i) + "/fs";
+      const std::string name =
+          "layers/a-rather-long-name-for-a-directory-of-layers/" + std::to_string(i) + "/fs";
       MakeDir(name);
       Write(name + "/file" + std::to_string(i), "x");
       lower += (i == 0 ? "" : ":") + Path(name);
@@ -101,7 +102,8 @@ TEST_F(MountTest, AListIsUndoneWhenALaterMountFails) {
                                             {"no-such-filesystem", "none", "", {}}};
   const Status made = MountList(mounts, Path("target"));
   ASSERT_FALSE(made.ok());
-  EXPECT_NE(made.error().text().find("no-such-filesystem"), std::string::npos) << made.error().text();
+  EXPECT_NE(made.error().text().find("no-such-filesystem"), std::string::npos)
+      << made.error().text();
   EXPECT_FALSE(Mounted("target"));
 }
 
@@ -140,7 +142,8 @@ TEST_F(MountTest, TheCommonDirectoryWayMountsTheSameOverlay) {
   // 60: relative names fit a page, absolute ones do not. This is the way of kernels before 6.7.
   const model::Mount overlay = LongOverlay(60);
   ASSERT_GT(overlay.options.back().size(), 4096U);
-  const Status made = MountOverlayFromCommonDirectory("overlay", ParseOverlay(overlay.options), 0, Path("target"));
+  const Status made =
+      MountOverlayFromCommonDirectory("overlay", ParseOverlay(overlay.options), 0, Path("target"));
   ASSERT_TRUE(made.ok()) << made.error().text();
   EXPECT_EQ(Read("target/file0"), "x");
   EXPECT_EQ(Read("target/file59"), "x");
@@ -149,7 +152,10 @@ TEST_F(MountTest, TheCommonDirectoryWayMountsTheSameOverlay) {
 TEST_F(MountTest, AnIdMappedBindShowsOtherOwners) {
   MakeDir("source");
   Write("source/file", "x");
-  ASSERT_TRUE(MountOne({"bind", Path("source"), "", {"bind", "uidmap=0:5000:10", "gidmap=0:6000:10"}}, Path("target")).ok());
+  ASSERT_TRUE(
+      MountOne({"bind", Path("source"), "", {"bind", "uidmap=0:5000:10", "gidmap=0:6000:10"}},
+               Path("target"))
+          .ok());
   struct stat info = {};
   ASSERT_EQ(stat(Path("target/file").c_str(), &info), 0);
   EXPECT_EQ(info.st_uid, 5000U);
@@ -194,11 +200,12 @@ TEST_F(MountTest, RecursiveUnmountTakesTheDeepestFirst) {
 TEST_F(MountTest, ATempMountIsGoneAfterwardsWithItsDirectory) {
   MakeDir("temp");
   std::string seen;
-  const Status done = WithTempMount(Path("temp"), {LongOverlay(2)}, [&](const std::string& path) -> Status {
-    seen = path;
-    const std::string text = TRY(ReadFileAt(path + "/file1", 10));
-    return text == "x" ? Ok() : Status(UnknownError("wrong content"));
-  });
+  const Status done =
+      WithTempMount(Path("temp"), {LongOverlay(2)}, [&](const std::string& path) -> Status {
+        seen = path;
+        const std::string text = TRY(ReadFileAt(path + "/file1", 10));
+        return text == "x" ? Ok() : Status(UnknownError("wrong content"));
+      });
   EXPECT_TRUE(done.ok()) << done.error().text();
   EXPECT_NE(seen.find("/containerd-mount"), std::string::npos);
   EXPECT_TRUE(Dir::Open(Path("temp"))->List()->empty());
@@ -206,10 +213,11 @@ TEST_F(MountTest, ATempMountIsGoneAfterwardsWithItsDirectory) {
 
 TEST_F(MountTest, AReadOnlyTempMountCannotChangeTheUpperDirectory) {
   MakeDir("temp");
-  const Status done = WithReadOnlyTempMount(Path("temp"), {LongOverlay(2)}, [&](const std::string& path) -> Status {
-    EXPECT_LT(open((path + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644), 0);
-    return UnknownError("the body's own error");
-  });
+  const Status done =
+      WithReadOnlyTempMount(Path("temp"), {LongOverlay(2)}, [&](const std::string& path) -> Status {
+        EXPECT_LT(open((path + "/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644), 0);
+        return UnknownError("the body's own error");
+      });
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().text(), "the body's own error");
   EXPECT_TRUE(Dir::Open(Path("upper"))->List()->empty());
@@ -229,7 +237,9 @@ TEST_F(MountTest, TheSweepRemovesWhatAKilledProcessLeft) {
 TEST_F(MountTest, AGuardDetachesWhatItOwns) {
   MakeDir("source");
   ASSERT_TRUE(MountOne({"bind", Path("source"), "", {"bind"}}, Path("target")).ok());
-  { const MountGuard guard(Path("target")); }
+  {
+    const MountGuard guard(Path("target"));
+  }
   EXPECT_FALSE(Mounted("target"));
 }
 

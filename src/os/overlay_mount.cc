@@ -19,7 +19,8 @@ namespace {
 // fsconfig(2) copies string values into at most 256 bytes, the end included.
 constexpr size_t kMaxFsconfigString = 255;
 
-// What the filesystem itself says about the refusal, e.g. "overlay: missing 'lowerdir'". Empty if nothing.
+// What the filesystem itself says about the refusal, e.g. "overlay: missing 'lowerdir'". Empty if
+// nothing.
 std::string FilesystemMessages(FdRef context) {
   std::string out;
   char line[512];
@@ -59,12 +60,14 @@ class Context {
   // A directory: as text when it fits, else as a descriptor (Linux 6.13).
   Status Directory(const char* key, const std::string& path) {
     if (path.size() <= kMaxFsconfigString) {
-      if (fsconfig(fd_.get(), FSCONFIG_SET_STRING, key, path.c_str(), 0) != 0) return Failed(errno, key);
+      if (fsconfig(fd_.get(), FSCONFIG_SET_STRING, key, path.c_str(), 0) != 0)
+        return Failed(errno, key);
       return Ok();
     }
     const Fd dir(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!dir.valid()) return ErrnoError(errno, "open ", path);
-    if (fsconfig(fd_.get(), FSCONFIG_SET_FD, key, nullptr, dir.get()) != 0) return Failed(errno, key);
+    if (fsconfig(fd_.get(), FSCONFIG_SET_FD, key, nullptr, dir.get()) != 0)
+      return Failed(errno, key);
     return Ok();
   }
 
@@ -73,13 +76,15 @@ class Context {
     if (equals == std::string::npos) return Flag(word.c_str());
     const std::string key = word.substr(0, equals);
     const std::string value = word.substr(equals + 1);
-    if (fsconfig(fd_.get(), FSCONFIG_SET_STRING, key.c_str(), value.c_str(), 0) != 0) return Failed(errno, key);
+    if (fsconfig(fd_.get(), FSCONFIG_SET_STRING, key.c_str(), value.c_str(), 0) != 0)
+      return Failed(errno, key);
     return Ok();
   }
 
   Error Failed(int err, std::string_view what) const {
     const std::string said = FilesystemMessages(fd_);
-    return ErrnoError(err, "mount overlay: ", what, said.empty() ? "" : " (", said, said.empty() ? "" : ")");
+    return ErrnoError(err, "mount overlay: ", what, said.empty() ? "" : " (", said,
+                      said.empty() ? "" : ")");
   }
 
  private:
@@ -118,7 +123,8 @@ void* MountFromDirectory(void* argument) {
   auto* job = static_cast<RelativeMount*>(argument);
   // A working directory of this thread alone.
   if (unshare(CLONE_FS) != 0 || chdir(job->directory->c_str()) != 0 ||
-      mount(job->source->c_str(), job->target->c_str(), "overlay", job->flags, job->data->c_str()) != 0) {
+      mount(job->source->c_str(), job->target->c_str(), "overlay", job->flags,
+            job->data->c_str()) != 0) {
     job->error = errno;
   }
   return nullptr;
@@ -126,8 +132,8 @@ void* MountFromDirectory(void* argument) {
 
 }  // namespace
 
-Status MountOverlayByParts(const std::string& source, const OverlayWords& words, unsigned long flags,
-                           const std::string& target) {
+Status MountOverlayByParts(const std::string& source, const OverlayWords& words,
+                           unsigned long flags, const std::string& target) {
   Fd fd(fsopen("overlay", FSOPEN_CLOEXEC));
   if (!fd.valid()) {
     if (errno == ENOSYS || errno == EPERM) return UnimplementedError("overlay: fsopen");
@@ -138,7 +144,8 @@ Status MountOverlayByParts(const std::string& source, const OverlayWords& words,
     return context.Failed(errno, "source");
   }
   TRY(Configure(&context, words, flags));
-  if (fsconfig(context.fd().get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return context.Failed(errno, target);
+  if (fsconfig(context.fd().get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    return context.Failed(errno, target);
   const Fd made(fsmount(context.fd().get(), FSMOUNT_CLOEXEC, MountAttributes(flags)));
   if (!made.valid()) return context.Failed(errno, target);
   if (move_mount(made.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
@@ -147,15 +154,17 @@ Status MountOverlayByParts(const std::string& source, const OverlayWords& words,
   return Ok();
 }
 
-Status MountOverlayFromCommonDirectory(const std::string& source, const OverlayWords& words, unsigned long flags,
-                                       const std::string& target) {
+Status MountOverlayFromCommonDirectory(const std::string& source, const OverlayWords& words,
+                                       unsigned long flags, const std::string& target) {
   const std::string common = CommonDirectory(words.lower);
   if (common.empty()) return InvalidArgumentError("mount options is too long");
   OverlayWords relative = words;
   for (std::string& lower : relative.lower) lower = lower.substr(common.size() + 1);
   std::string data;
-  for (const std::string& word : FormatOverlay(relative)) data += StrCat(data.empty() ? "" : ",", word);
-  if (data.size() >= static_cast<size_t>(getpagesize())) return InvalidArgumentError("mount options is too long");
+  for (const std::string& word : FormatOverlay(relative))
+    data += StrCat(data.empty() ? "" : ",", word);
+  if (data.size() >= static_cast<size_t>(getpagesize()))
+    return InvalidArgumentError("mount options is too long");
 
   RelativeMount job = {&source, &target, &common, &data, flags, 0};
   pthread_t thread;

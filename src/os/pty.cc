@@ -15,7 +15,7 @@
 namespace corten::os {
 
 namespace {
-constexpr size_t kMaxName = 4096;  // of the payload: a path
+constexpr size_t kMaxName = 4096;   // of the payload: a path
 constexpr int kMaxDescriptors = 4;  // more than one is refused, but must be received to be closed
 }  // namespace
 
@@ -36,7 +36,8 @@ Result<WindowSize> GetWindowSize(FdRef terminal) {
 Result<ConsoleSocket> ConsoleSocket::Create(const std::string& parent) {
   const char* runtime_dir = getenv("XDG_RUNTIME_DIR");
   const bool user_dir = parent.empty() && runtime_dir != nullptr && runtime_dir[0] == '/';
-  std::string dir = StrCat(parent.empty() ? (user_dir ? runtime_dir : "/tmp") : parent.c_str(), "/ptyXXXXXX");
+  std::string dir =
+      StrCat(parent.empty() ? (user_dir ? runtime_dir : "/tmp") : parent.c_str(), "/ptyXXXXXX");
   if (mkdtemp(dir.data()) == nullptr) return ErrnoError(errno, "make directory for console socket");
   std::string path = StrCat(dir, "/pty.sock");
   struct sockaddr_un address = {};
@@ -46,14 +47,18 @@ Result<ConsoleSocket> ConsoleSocket::Create(const std::string& parent) {
     return InvalidArgumentError("console socket: path too long");
   }
   std::copy(path.begin(), path.end(), address.sun_path);
-  ConsoleSocket out(std::move(path), Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
+  ConsoleSocket out(std::move(path),
+                    Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)));
   if (!out.listener_.valid() ||
-      bind(out.listener_.get(), reinterpret_cast<const struct sockaddr*>(&address), sizeof(address)) != 0 ||
+      bind(out.listener_.get(), reinterpret_cast<const struct sockaddr*>(&address),
+           sizeof(address)) != 0 ||
       listen(out.listener_.get(), 1) != 0) {
     return ErrnoError(errno, "listen on console socket");
   }
-  // The sticky bit keeps cleaners of the user's runtime directory away (XDG base directory specification).
-  if (user_dir && chmod(out.path_.c_str(), 0755 | S_ISVTX) != 0) return ErrnoError(errno, "protect console socket");
+  // The sticky bit keeps cleaners of the user's runtime directory away (XDG base directory
+  // specification).
+  if (user_dir && chmod(out.path_.c_str(), 0755 | S_ISVTX) != 0)
+    return ErrnoError(errno, "protect console socket");
   return out;
 }
 
@@ -84,7 +89,8 @@ void ConsoleSocket::Remove() {
 Result<Fd> ConsoleSocket::Accept() const {
   Fd connection(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (connection.valid()) return connection;
-  if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return UnavailableError("console socket: no connection");
+  if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+    return UnavailableError("console socket: no connection");
   return ErrnoError(errno, "accept on console socket");
 }
 
@@ -98,7 +104,8 @@ Result<Fd> ReceiveTerminal(FdRef connection) {
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
   const ssize_t got = recvmsg(connection.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return UnavailableError("console socket: no message");
+  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+    return UnavailableError("console socket: no message");
   if (got < 0) return ErrnoError(errno, "receive terminal");
 
   Fd terminal;
@@ -114,9 +121,11 @@ Result<Fd> ReceiveTerminal(FdRef connection) {
       ++count;
     }
   }
-  if (count != 1) return InvalidArgumentError("console socket: expected one descriptor, got ", count);
+  if (count != 1)
+    return InvalidArgumentError("console socket: expected one descriptor, got ", count);
   struct termios ignored = {};
-  if (tcgetattr(terminal.get(), &ignored) != 0) return InvalidArgumentError("console socket: not a terminal");
+  if (tcgetattr(terminal.get(), &ignored) != 0)
+    return InvalidArgumentError("console socket: not a terminal");
   TRY(SetNonblocking(terminal, true));
   return terminal;
 }
@@ -135,7 +144,8 @@ Status SendTerminal(FdRef connection, FdRef terminal, const std::string& name) {
   header->cmsg_len = CMSG_LEN(sizeof(int));
   const int raw = terminal.get();
   std::memcpy(CMSG_DATA(header), &raw, sizeof(int));
-  if (sendmsg(connection.get(), &message, MSG_NOSIGNAL) < 0) return ErrnoError(errno, "send terminal");
+  if (sendmsg(connection.get(), &message, MSG_NOSIGNAL) < 0)
+    return ErrnoError(errno, "send terminal");
   return Ok();
 }
 

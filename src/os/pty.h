@@ -1,7 +1,7 @@
 // Terminals: receiving the master end from an OCI runtime, sizes, raw mode.
 //
-// A runtime that creates a process with a terminal connects to the console socket and sends one descriptor, the
-// master end, in an SCM_RIGHTS message whose payload is the terminal's name.
+// A runtime that creates a process with a terminal connects to the console socket and sends one
+// descriptor, the master end, in an SCM_RIGHTS message whose payload is the terminal's name.
 // Source: runc's terminals documentation (detached mode). Threads: plain functions and owners.
 #pragma once
 
@@ -32,20 +32,24 @@ class ConsoleSocket {
   ConsoleSocket& operator=(ConsoleSocket&& other) noexcept;
   ~ConsoleSocket();
   const std::string& path() const { return path_; }
-  FdRef listener() const { return listener_; }  // non-blocking; readable when the runtime has connected
+  FdRef listener() const {
+    return listener_;
+  }  // non-blocking; readable when the runtime has connected
   // Accepts the connection that is waiting.
   // kUnavailable: nobody has connected yet. The result is non-blocking.
   Result<Fd> Accept() const;
 
  private:
-  ConsoleSocket(std::string path, Fd listener) : path_(std::move(path)), listener_(std::move(listener)) {}
+  ConsoleSocket(std::string path, Fd listener)
+      : path_(std::move(path)), listener_(std::move(listener)) {}
   void Remove();
   std::string path_;
   Fd listener_;
 };
 
-// Takes the master end that came over an accepted connection; non-blocking, checked to be a terminal.
-// kUnavailable: no message yet. kInvalidArgument: a message without exactly one terminal in it.
+// Takes the master end that came over an accepted connection; non-blocking, checked to be a
+// terminal. kUnavailable: no message yet. kInvalidArgument: a message without exactly one terminal
+// in it.
 Result<Fd> ReceiveTerminal(FdRef connection);
 
 // Sends `terminal` as a runtime does. For tests and for runtimes of our own.

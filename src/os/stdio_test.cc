@@ -59,7 +59,9 @@ TEST_F(StdioTest, AnInputFifoDoesNotEndWhenAWriterLeavesUntilTheKeptSideCloses) 
 
 TEST_F(StdioTest, AMissingOutputIsNotFoundAndAFileIsNotAFifo) {
   EXPECT_TRUE(OpenOutput(root_ + "/f").error().Is(Code::kNotFound));
-  { const Fd file(open((root_ + "/f").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); }
+  {
+    const Fd file(open((root_ + "/f").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  }
   EXPECT_EQ(OpenOutput(root_ + "/f")->kind, EndKind::kRegular);
   EXPECT_TRUE(MakeFifo(root_ + "/f", 0700).error().Is(Code::kAlreadyExists));
 }
@@ -73,7 +75,8 @@ TEST_F(StdioTest, ATerminalTravelsOverTheConsoleSocket) {
   struct sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   strncpy(address.sun_path, console->path().c_str(), sizeof(address.sun_path) - 1);
-  ASSERT_EQ(connect(runtime.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(connect(runtime.get(), reinterpret_cast<struct sockaddr*>(&address), sizeof(address)),
+            0);
   auto connection = console->Accept();
   ASSERT_TRUE(connection.ok());
   EXPECT_TRUE(ReceiveTerminal(*connection).error().Is(Code::kUnavailable));
@@ -94,7 +97,8 @@ TEST_F(StdioTest, ADescriptorThatIsNoTerminalIsRefused) {
   ASSERT_TRUE(SendTerminal(left, right, "x").ok());
   EXPECT_TRUE(ReceiveTerminal(right).error().Is(Code::kInvalidArgument));
   ASSERT_EQ(write(left.get(), "x", 1), 1);
-  EXPECT_TRUE(ReceiveTerminal(right).error().Is(Code::kInvalidArgument)) << "a message without a descriptor";
+  EXPECT_TRUE(ReceiveTerminal(right).error().Is(Code::kInvalidArgument))
+      << "a message without a descriptor";
 }
 
 }  // namespace
