@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/dir.h"
+#include "base/nearest.h"
 #include "daemon/config_toml.h"
 
 namespace corten::daemon {
@@ -99,7 +100,7 @@ class Reader {
       warning.fields["row"] = StrCat(key.source().begin.line);
       warning.fields["column"] = StrCat(key.source().begin.column);
       warning.fields["key"] = StrCat(prefix, name);
-      const std::string nearest = plugin::NearestName(name, known);
+      const std::string nearest = NearestName(name, known);
       if (!nearest.empty()) warning.fields["hint"] = StrCat("did you mean ", Quoted(StrCat(prefix, nearest)), "?");
       config_.warnings.push_back(std::move(warning));
     }

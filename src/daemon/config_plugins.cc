@@ -1,6 +1,7 @@
 // Plugin tables into config structs, and the whole configuration as text.
 #include <algorithm>
 
+#include "base/nearest.h"
 #include "daemon/config_toml.h"
 
 namespace corten::daemon {
@@ -81,7 +82,7 @@ Status ApplyPluginTables(Config& config, std::vector<plugin::Descriptor>& descri
     if (found == descriptors.end()) {
       ConfigWarning warning{"Ignoring table of a plugin that is not in this build", {{"plugin", uri}}};
       if (!table.empty()) warning.fields["file"] = Where(table.cbegin()->second);
-      if (const std::string nearest = plugin::NearestName(uri, uris); !nearest.empty()) {
+      if (const std::string nearest = NearestName(uri, uris); !nearest.empty()) {
         warning.fields["hint"] = StrCat("did you mean ", Quoted(nearest), "?");
       }
       config.warnings.push_back(std::move(warning));

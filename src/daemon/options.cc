@@ -1,6 +1,6 @@
 #include "daemon/options.h"
 
-#include "plugin/config_table.h"
+#include "base/nearest.h"
 
 namespace corten::daemon {
 
@@ -20,7 +20,7 @@ constexpr Flag kTextFlags[] = {
 };
 
 Error UnknownFlag(std::string_view name) {
-  const std::string nearest = plugin::NearestName(name, {"config", "log-level", "address", "root", "state", "help", "version"});
+  const std::string nearest = NearestName(name, {"config", "log-level", "address", "root", "state", "help", "version"});
   return InvalidArgumentError("flag provided but not defined: -", name, nearest.empty() ? "" : StrCat(" (did you mean --", nearest, "?)"));
 }
 

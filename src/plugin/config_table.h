@@ -43,7 +43,4 @@ class ConfigTable {
   std::vector<Field> fields_;
 };
 
-// The candidate that is closest to `word` (edit distance at most a third of its length), or "".
-std::string NearestName(std::string_view word, const std::vector<std::string>& candidates);
-
 }  // namespace corten::plugin

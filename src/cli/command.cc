@@ -1,0 +1,248 @@
+#include "cli/command.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/clock.h"
+#include "base/nearest.h"
+
+namespace corten::cli {
+
+namespace {
+
+const Command* FindCommand(const std::vector<Command>& commands, std::string_view word) {
+  for (const Command& command : commands) {
+    if (std::find(command.names.begin(), command.names.end(), word) != command.names.end()) return &command;
+  }
+  return nullptr;
+}
+
+const Flag* FindFlag(const std::vector<Flag>& flags, std::string_view name) {
+  for (const Flag& flag : flags) {
+    if (std::find(flag.names.begin(), flag.names.end(), name) != flag.names.end()) return &flag;
+  }
+  return nullptr;
+}
+
+// Whether `text` can be a value of this kind; the words of the error are those of Go's flag package.
+Status CheckValue(const Flag& flag, const std::string& text) {
+  const auto bad = [&](std::string_view why) {
+    return InvalidArgumentError("invalid value ", Quoted(text), " for flag -", flag.names[0], ": ", why);
+  };
+  char* end = nullptr;
+  switch (flag.kind) {
+    case FlagKind::kBool:
+      if (text != "true" && text != "false" && text != "1" && text != "0" && text != "t" && text != "f") return bad("parse error");
+      return Ok();
+    case FlagKind::kInt:
+      (void)strtoll(text.c_str(), &end, 0);
+      return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
+    case FlagKind::kFloat:
+      (void)strtod(text.c_str(), &end);
+      return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
+    case FlagKind::kDuration: return ParseDuration(text).ok() ? Ok() : Status(bad("parse error"));
+    case FlagKind::kString:
+    case FlagKind::kList: break;
+  }
+  return Ok();
+}
+
+std::string FlagLine(const Flag& flag) {
+  std::string names;
+  for (const std::string& name : flag.names) {
+    names += StrCat(names.empty() ? "" : ", ", name.size() == 1 ? "-" : "--", name, flag.kind == FlagKind::kBool ? "" : " value");
+  }
+  if (names.size() < 34) names.resize(34, ' ');
+  const std::string fallback = flag.fallback.empty() || flag.kind == FlagKind::kBool ? "" : StrCat(" (default: ", flag.kind == FlagKind::kString ? Quoted(flag.fallback) : flag.fallback, ")");
+  return StrCat("   ", names, "  ", flag.help, fallback, flag.env.empty() ? "" : StrCat(" [$", flag.env, "]"), "\n");
+}
+
+void PrintHelp(const std::string& path, const Command& command, bool is_root) {
+  std::string out = StrCat("NAME:\n   ", path, command.summary.empty() ? "" : " - ", command.summary, "\n\nUSAGE:\n   ", path);
+  if (is_root) {
+    out += " [global options] command [command options] [arguments...]\n";
+  } else if (!command.commands.empty()) {
+    out += " command [command options] [arguments...]\n";
+  } else {
+    out += StrCat(" [command options] ", command.arguments.empty() ? "[arguments...]" : command.arguments, "\n");
+  }
+  if (!command.description.empty()) out += StrCat("\nDESCRIPTION:\n   ", command.description, "\n");
+  if (!command.commands.empty()) {
+    out += "\nCOMMANDS:\n";
+    for (const Command& sub : command.commands) {
+      std::string names;
+      for (const std::string& name : sub.names) names += StrCat(names.empty() ? "" : ", ", name);
+      if (names.size() < 28) names.resize(28, ' ');
+      out += StrCat("   ", names, "  ", sub.summary, "\n");
+    }
+  }
+  out += is_root ? "\nGLOBAL OPTIONS:\n" : "\nOPTIONS:\n";
+  for (const Flag& flag : command.flags) {
+    if (!flag.hidden) out += FlagLine(flag);
+  }
+  out += "   --help, -h                          show help\n";
+  (void)fputs(out.c_str(), stdout);
+}
+
+}  // namespace
+
+class Parser {
+ public:
+  explicit Parser(const Command& root) : root_(root) {}
+
+  int Run(const std::vector<std::string>& args) {
+    const Command* command = &root_;
+    std::string path = root_.names[0];
+    size_t at = 0;
+    while (true) {
+      Declare(*command);
+      bool help = false;
+      const Status parsed = TakeFlags(*command, args, &at, &help);
+      if (!parsed.ok()) {
+        (void)printf("Incorrect Usage: %s\n\n", parsed.error().text().c_str());
+        PrintHelp(path, *command, command == &root_);
+        return Fail(parsed.error());
+      }
+      if (help) {
+        PrintHelp(path, *command, command == &root_);
+        return 0;
+      }
+      if (command->commands.empty() || (at < args.size() && command->action && FindCommand(command->commands, args[at]) == nullptr)) break;
+      if (at == args.size()) {
+        if (command->action) break;
+        PrintHelp(path, *command, command == &root_);
+        return 0;
+      }
+      const std::string& word = args[at];
+      const Command* next = FindCommand(command->commands, word);
+      if (next == nullptr) return NoTopic(*command, path, word, args, at);
+      ++at;
+      command = next;
+      path += StrCat(" ", next->names[0]);
+    }
+    values_.args.assign(args.begin() + static_cast<std::ptrdiff_t>(at), args.end());
+    const Result<int> code = command->action(values_);
+    return code.ok() ? *code : Fail(code.error());
+  }
+
+ private:
+  int Fail(const Error& error) const {
+    (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), error.WireText().c_str());
+    return 1;
+  }
+
+  int NoTopic(const Command& command, const std::string& path, const std::string& word, const std::vector<std::string>& args, size_t at) const {
+    if (word == "help" || word == "h") {
+      const Command* wanted = at + 1 < args.size() ? FindCommand(command.commands, args[at + 1]) : &command;
+      if (wanted != nullptr) {
+        PrintHelp(wanted == &command ? path : StrCat(path, " ", wanted->names[0]), *wanted, wanted == &root_);
+        return 0;
+      }
+    }
+    (void)fprintf(stderr, "No help topic for '%s'\n", word.c_str());
+    std::vector<std::string> names;
+    for (const Command& sub : command.commands) names.insert(names.end(), sub.names.begin(), sub.names.end());
+    const std::string nearest = NearestName(word, names);
+    if (!nearest.empty() && root_.names[0] != "ctr") (void)fprintf(stderr, "Did you mean '%s %s'?\n", path.c_str(), nearest.c_str());
+    return 3;
+  }
+
+  void Declare(const Command& command) {
+    for (const Flag& flag : command.flags) {
+      Values::Value value;
+      value.kind = flag.kind;
+      if (flag.kind != FlagKind::kList || !flag.fallback.empty()) value.texts = {flag.fallback};
+      const char* env = flag.env.empty() ? nullptr : getenv(flag.env.c_str());
+      if (env != nullptr && env[0] != 0) {
+        value.texts = {env};
+        value.given = true;
+      }
+      values_.values_[flag.names[0]] = std::move(value);
+    }
+  }
+
+  Status TakeFlags(const Command& command, const std::vector<std::string>& args, size_t* at, bool* help) {
+    for (; *at < args.size(); ++*at) {
+      const std::string& word = args[*at];
+      if (word == "--") {
+        ++*at;
+        return Ok();
+      }
+      if (word.size() < 2 || word[0] != '-') return Ok();
+      std::string name = word.substr(word[1] == '-' ? 2 : 1);
+      std::string value;
+      const size_t equals = name.find('=');
+      if (equals != std::string::npos) {
+        value = name.substr(equals + 1);
+        name.resize(equals);
+      }
+      const Flag* flag = FindFlag(command.flags, name);
+      if (flag == nullptr) {
+        if (name == "help" || name == "h") {
+          *help = true;
+          continue;
+        }
+        return InvalidArgumentError("flag provided but not defined: -", name);
+      }
+      if (equals == std::string::npos) {
+        if (flag->kind == FlagKind::kBool) {
+          value = "true";
+        } else if (*at + 1 < args.size()) {
+          value = args[++*at];
+        } else {
+          return InvalidArgumentError("flag needs an argument: -", name);
+        }
+      }
+      TRY(CheckValue(*flag, value));
+      Values::Value& slot = values_.values_[flag->names[0]];
+      if (flag->kind != FlagKind::kList || !slot.given) slot.texts.clear();
+      slot.texts.push_back(std::move(value));
+      slot.given = true;
+    }
+    return Ok();
+  }
+
+  const Command& root_;
+  Values values_;
+};
+
+const Values::Value& Values::Find(std::string_view name) const {
+  const auto found = values_.find(name);
+  CHECK(found != values_.end());
+  return found->second;
+}
+
+bool Values::Has(std::string_view name) const { return Find(name).given; }
+bool Values::Bool(std::string_view name) const {
+  const std::string text = Text(name);
+  return text == "true" || text == "1" || text == "t";
+}
+std::string Values::Text(std::string_view name) const {
+  const Value& value = Find(name);
+  return value.texts.empty() ? std::string() : value.texts.back();
+}
+int64_t Values::Int(std::string_view name) const { return strtoll(Text(name).c_str(), nullptr, 0); }
+double Values::Float(std::string_view name) const { return strtod(Text(name).c_str(), nullptr); }
+int64_t Values::Nanos(std::string_view name) const {
+  const Result<int64_t> nanos = ParseDuration(Text(name));
+  return nanos.ok() ? *nanos : 0;
+}
+std::vector<std::string> Values::List(std::string_view name) const { return Find(name).texts; }
+
+int RunProgram(const Command& root, const std::vector<std::string>& args) { return Parser(root).Run(args); }
+
+Flag BoolFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kBool, std::move(names), std::move(help), "false", "", false}; }
+Flag TextFlag(std::vector<std::string> names, std::string help, std::string fallback, std::string env) {
+  return {FlagKind::kString, std::move(names), std::move(help), std::move(fallback), std::move(env), false};
+}
+Flag IntFlag(std::vector<std::string> names, std::string help, std::string fallback) {
+  return {FlagKind::kInt, std::move(names), std::move(help), std::move(fallback), "", false};
+}
+Flag FloatFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kFloat, std::move(names), std::move(help), "0", "", false}; }
+Flag DurationFlag(std::vector<std::string> names, std::string help, std::string fallback, std::string env) {
+  return {FlagKind::kDuration, std::move(names), std::move(help), std::move(fallback), std::move(env), false};
+}
+Flag ListFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kList, std::move(names), std::move(help), "", "", false}; }
+
+}  // namespace corten::cli
