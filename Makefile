@@ -10,12 +10,14 @@ LONG ?=
 JOBS ?= $(shell nproc)
 export LONG
 
-.PHONY: all demo check conformance install setup-build setup-test clean
+.PHONY: all demo check conformance install setup-build setup-demo setup-test clean
 all: build/dev/.configured
 	cmake --build build/dev -j $(JOBS)
 
 setup-build:
 	tools/setup.sh build
+setup-demo:
+	tools/setup.sh demo
 setup-test:
 	tools/setup.sh all
 
@@ -23,7 +25,7 @@ build/%/.configured: CMakeLists.txt CMakePresets.json
 	cmake --preset $*
 	touch $@
 
-demo: setup-build
+demo: setup-demo
 	$(MAKE) build/release/.configured
 	cmake --build build/release -j $(JOBS)
 	tests/demo/demo.sh build/release
@@ -40,10 +42,11 @@ conformance: setup-test
 	cmake --build build/dev -j $(JOBS)
 	tests/conformance/run.sh build/dev
 
+# The unit names the daemon by its full path, so the prefix must be known when configuring.
 install: setup-build
-	$(MAKE) build/release/.configured
+	cmake --preset release -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 	cmake --build build/release -j $(JOBS)
-	DESTDIR=$(DESTDIR) cmake --install build/release --prefix $(PREFIX)
+	DESTDIR=$(DESTDIR) cmake --install build/release
 
 clean:
 	rm -rf build

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs every Debian 12 package that building (`build`), testing (`test`) or fuzzing (`fuzz`) Corten needs.
-# Usage: tools/setup.sh build|test|fuzz|all
+# Installs every Debian 12 package that building (`build`), showing (`demo`), testing (`test`) or fuzzing (`fuzz`) Corten needs.
+# Usage: tools/setup.sh build|demo|test|fuzz|all
 # Idempotent: packages that are there already cost one dpkg query.
 set -eu
 
@@ -10,13 +10,15 @@ build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-com
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
   runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
 fuzz="clang-19 libclang-rt-19-dev"
+demo="runc busybox-static python3 zstd"
 
 case "${1:-all}" in
   build) want="$build" ;;
+  demo) want="$build $demo" ;;
   test) want="$test" ;;
   fuzz) want="$fuzz" ;;
   all) want="$build $test $fuzz" ;;
-  *) echo "usage: $0 build|test|fuzz|all" >&2; exit 2 ;;
+  *) echo "usage: $0 build|demo|test|fuzz|all" >&2; exit 2 ;;
 esac
 
 missing=""

@@ -1,14 +1,58 @@
 #!/bin/bash
-# What `make demo` shows after the build. Usage: tests/demo/demo.sh BUILD_DIR
+# What `make demo` shows after the build: Corten starts in a scratch directory, stores an image, runs real containers, cleans up.
+# Usage: tests/demo/demo.sh BUILD_DIR      Nothing outside the scratch directory is touched; containers need root.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
-build=$(cd "$1" && pwd)
-have=""
-for program in daemon/cortend cli/corten shim/containerd-shim-runc-v2; do
-  if [ -x "$build/src/$program" ]; then have="$have $(basename "$program")"; fi
+bin=$(cd "$1" && pwd)/bin
+for program in cortend corten containerd-shim-runc-v2; do
+  [ -x "$bin/$program" ] || { echo "demo: $program is not in this tree yet, so there is nothing to show" >&2; exit 1; }
 done
-echo "built:${have:- the libraries (no program yet)}"
-if ! [ -x "$build/src/daemon/cortend" ]; then
-  echo "demo: cortend is not in this tree yet, so there is nothing to run" >&2
+[ "$(id -u)" = 0 ] || { echo "demo: containers need root: run \`sudo make demo\`" >&2; exit 1; }
+
+scratch=$(mktemp -d /tmp/corten-demo.XXXXXX)
+daemon=""
+clean_up() {
+  [ -z "$daemon" ] || { kill "$daemon" 2>/dev/null && wait "$daemon" 2>/dev/null || true; }
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+
+show() {
+  echo
+  echo "\$ $*"
+  "$@"
+}
+corten() { "$bin/corten" --address "$scratch/corten.sock" --namespace demo "$@"; }
+
+echo "An image is made from this machine's busybox."
+image=$(CORTEN_IMAGES=$scratch/images tests/images/make.sh small 2>/dev/null)/busybox.tar
+
+"$bin/cortend" --root "$scratch/root" --state "$scratch/state" --address "$scratch/corten.sock" --config tests/demo/config.toml \
+  >"$scratch/cortend.log" 2>&1 &
+daemon=$!
+for _ in $(seq 100); do
+  if corten version >/dev/null 2>&1; then break; fi
+  kill -0 "$daemon" 2>/dev/null || { cat "$scratch/cortend.log" >&2; exit 1; }
+  sleep 0.05
+done
+
+show corten version
+show corten import "$image"
+show corten images
+show corten run --rm corten.test/busybox:1 sh -c 'echo "Hello from $(hostname), process $$ of its own world"; cat /etc/hostname'
+show corten run -d --name clock corten.test/busybox:1 sh -c 'while :; do date; sleep 1; done'
+show corten ps
+show corten exec clock ps
+show corten stop clock
+show corten rm clock
+show corten rmi corten.test/busybox:1
+kill "$daemon"
+wait "$daemon"
+daemon=""
+if grep -q "$scratch" /proc/self/mountinfo; then
+  echo "demo: mounts were left:" >&2
+  grep "$scratch" /proc/self/mountinfo >&2
   exit 1
 fi
+echo
+echo "demo: built, started, stored an image, ran containers, cleaned up; nothing is left"

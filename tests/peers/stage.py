@@ -36,7 +36,7 @@ def containerd():
 
 
 def cortend():
-    return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "src/daemon/cortend")
+    return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "bin/cortend")
 
 
 def isolated(command, **more):
@@ -77,9 +77,8 @@ class Daemon:
     """One daemon process on the stage. `log` is appended to, so several may follow each other."""
 
     def __init__(self, program, log):
-        own = os.path.dirname(program)
-        # A shim is looked for beside the daemon first (in a build tree: in the shim's room).
-        path = f"{own}:{os.path.normpath(own + '/../shim')}:{SYSTEM_PATH}"
+        own = os.path.dirname(program)  # a shim beside the daemon is found first
+        path = f"{own}:{PEERS}:{SYSTEM_PATH}"
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
                 [program, "--config", f"{BASE}/config.toml", "--root", f"{BASE}/root", "--state", STATE, "--address", ADDRESS,
