@@ -3,9 +3,9 @@
 # Usage: tests/demo/demo.sh BUILD_DIR      Nothing outside the scratch directory is touched; containers need root.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
-bin=$(cd "$1" && pwd)/bin
-for program in cortend corten containerd-shim-runc-v2; do
-  [ -x "$bin/$program" ] || { echo "demo: $program is not in this tree yet, so there is nothing to show" >&2; exit 1; }
+rooms=$(cd "$1" && pwd)/src
+for program in daemon/cortend cli/corten shim/containerd-shim-runc-v2; do
+  [ -x "$rooms/$program" ] || { echo "demo: ${program#*/} is not in this tree yet, so there is nothing to show" >&2; exit 1; }
 done
 [ "$(id -u)" = 0 ] || { echo "demo: containers need root: run \`sudo make demo\`" >&2; exit 1; }
 
@@ -22,12 +22,12 @@ show() {
   echo "\$ $*"
   "$@"
 }
-corten() { "$bin/corten" --address "$scratch/corten.sock" --namespace demo "$@"; }
+corten() { "$rooms/cli/corten" --address "$scratch/corten.sock" --namespace demo "$@"; }
 
 echo "An image is made from this machine's busybox."
 image=$(CORTEN_IMAGES=$scratch/images tests/images/make.sh small 2>/dev/null)/busybox.tar
 
-"$bin/cortend" --root "$scratch/root" --state "$scratch/state" --address "$scratch/corten.sock" --config tests/demo/config.toml \
+"$rooms/daemon/cortend" --root "$scratch/root" --state "$scratch/state" --address "$scratch/corten.sock" --config tests/demo/config.toml \
   >"$scratch/cortend.log" 2>&1 &
 daemon=$!
 for _ in $(seq 100); do

@@ -99,8 +99,8 @@ def make(out, scratch):
         layout, _, _ = _image(out, scratch, name, build(oci.Layer(scratch).dir("etc").file("etc/sound", "sound\n")))
         finish(name, layout, why, escapes=True)
 
-    layout, _, _ = _image(out, scratch, "gzip-bomb", oci.Layer(scratch).zeros("bomb", 2 << 30))
-    finish("gzip-bomb", layout, "2 MiB of gzip that become 2 GiB")
+    layout, _, _ = _image(out, scratch, "gzip-bomb", oci.Layer(scratch).zeros("bomb", 512 << 20))
+    finish("gzip-bomb", layout, "half a MiB of gzip that becomes 512 MiB")
     return facts
 
 

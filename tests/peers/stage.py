@@ -36,7 +36,7 @@ def containerd():
 
 
 def cortend():
-    return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "bin/cortend")
+    return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "src/daemon/cortend")
 
 
 def isolated(command, **more):
@@ -76,12 +76,13 @@ def start_registry(*images):
 class Daemon:
     """One daemon process on the stage. `log` is appended to, so several may follow each other."""
 
-    def __init__(self, program, log):
-        own = os.path.dirname(program)  # a shim beside the daemon is found first
-        path = f"{own}:{PEERS}:{SYSTEM_PATH}"
+    def __init__(self, program, log, root=f"{BASE}/root"):
+        own = os.path.dirname(program)
+        # A shim beside the daemon is found first; in a build tree that is in the room next door.
+        path = f"{own}:{os.path.normpath(own + '/../shim')}:{PEERS}:{SYSTEM_PATH}"
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                [program, "--config", f"{BASE}/config.toml", "--root", f"{BASE}/root", "--state", STATE, "--address", ADDRESS,
+                [program, "--config", f"{BASE}/config.toml", "--root", root, "--state", STATE, "--address", ADDRESS,
                  "--log-level", "debug"],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
                 env={**os.environ, "PATH": path, "LANG": "C.UTF-8"})
