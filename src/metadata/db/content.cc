@@ -179,8 +179,12 @@ Result<std::unique_ptr<content::Writer>> ScopedContent::OpenWriter(const content
   state.ref_pin = core_->ingests.Acquire(state.backend_ref);
   TRY(TryShare(*backend, options, before, &state));
   if (state.shared.empty()) {
-    // Without `expected`: whether the backend has that blob is not this namespace's business, and was asked above.
-    state.backend = TRY(backend->OpenWriter({state.backend_ref, model::Digest(), options.total}));
+    Result<std::unique_ptr<content::Writer>> writer = backend->OpenWriter({state.backend_ref, options.expected, options.total});
+    if (!writer.ok() && writer.error().Is(Code::kAlreadyExists)) {
+      // The backend has the blob, but this namespace may not take it: it brings its own bytes.
+      writer = backend->OpenWriter({state.backend_ref, model::Digest(), options.total});
+    }
+    state.backend = TRY(std::move(writer));
     FAILPOINT("metadata.ingest.opened");
   }
   const Status written = WriteIngest(options.ref, state.backend_ref, state.shared);

@@ -59,6 +59,9 @@ class ScopedWriter final : public content::Writer {
     FAILPOINT("metadata.content.committed");
     done_ = true;
     state_.backend.reset();
+    state_.ref_pin = PinTable::Pin();
+    state_.digest_pin = PinTable::Pin();
+    blob_pin_ = PinTable::Pin();
     if (!is_new) return AlreadyExistsError("content ", digest.str());
     return digest;
   }
@@ -83,7 +86,8 @@ class ScopedWriter final : public content::Writer {
   Status Store(const CommitOptions& options, model::Digest* digest, int64_t* size) {
     const content::IngestStatus status = TRY(state_.backend->GetStatus());
     *size = status.offset;
-    *digest = TRY(state_.backend->CurrentDigest());
+    *digest = options.expected;  // in the algorithm that the caller means
+    if (digest->empty()) *digest = TRY(state_.backend->CurrentDigest());
     if (*digest != state_.expected) blob_pin_ = state_.core->digests.Acquire(digest->str());
     const Result<model::Digest> stored = state_.backend->Commit({options.size, options.expected, {}});
     // Another namespace, or garbage, has the blob: the ingest is gone and the blob is as good.

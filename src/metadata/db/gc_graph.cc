@@ -298,6 +298,7 @@ void GcGraph::Drain() {
   while (!pending_.empty()) {
     const auto [id, full] = pending_.back();
     pending_.pop_back();
+    if (!nodes_[id].exists) continue;  // what is only named keeps nothing
     for (const Edge& edge : nodes_[id].edges) {
       switch (edge.kind) {
         case EdgeKind::kStructure: Mark(edge.to, full); break;
@@ -331,6 +332,7 @@ Status GcGraph::MarkTouched(const bolt::Tx& tx, const NodeName& name) {
   const auto read = [&](std::initializer_list<std::string_view> path, auto reader) -> Status {
     const MaybeBucket row = TRY(FindIn(tx, ns, path));
     if (!row) return Ok();
+    nodes_[id].exists = true;
     return reader(*row);
   };
   Status done;

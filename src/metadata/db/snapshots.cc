@@ -147,25 +147,28 @@ Result<std::vector<model::Mount>> ScopedSnapshots::Create(bool read_only, const 
 
 // A key or target that is there already joins the lease before the call fails.
 Status ScopedSnapshots::CheckTaken(const NewSnapshot& wanted) {
-  std::string taken;
-  TRY(core_->View([&](const bolt::Tx& tx) -> Status {
-    for (const std::string& key : {wanted.target, wanted.key}) {
-      if (key.empty() || !taken.empty()) continue;
-      const MaybeBucket row = TRY(FindIn(tx, scope_.ns, {key::kSnapshots, name_, key}));
-      if (row) taken = key;
-    }
-    return Ok();
-  }));
-  if (taken.empty()) return Ok();
-  if (!scope_.lease.empty()) {
-    TRY(core_->Update([&](Mutation& mutation) -> Status {
-      const MaybeBucket row = TRY(FindIn(mutation.tx, scope_.ns, {key::kSnapshots, name_, taken}));
-      if (!row) return Ok();  // gone meanwhile; the caller asks again
-      TRY(AddLeaseMember(mutation, scope_, NodeKind::kSnapshot, taken, name_));
+  for (;;) {
+    std::string taken;
+    TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+      for (const std::string& key : {wanted.target, wanted.key}) {
+        if (key.empty() || !taken.empty()) continue;
+        const MaybeBucket row = TRY(FindIn(tx, scope_.ns, {key::kSnapshots, name_, key}));
+        if (row) taken = key;
+      }
       return Ok();
     }));
+    if (taken.empty()) return Ok();
+    bool still_there = true;
+    if (!scope_.lease.empty()) {
+      TRY(core_->Update([&](Mutation& mutation) -> Status {
+        const MaybeBucket row = TRY(FindIn(mutation.tx, scope_.ns, {key::kSnapshots, name_, taken}));
+        still_there = row.has_value();
+        if (still_there) TRY(AddLeaseMember(mutation, scope_, NodeKind::kSnapshot, taken, name_));
+        return Ok();
+      }));
+    }
+    if (still_there) return AlreadyExistsError(taken == wanted.target ? "target snapshot " : "snapshot ", Quoted(taken));
   }
-  return AlreadyExistsError(taken == wanted.target ? "target snapshot " : "snapshot ", Quoted(taken));
 }
 
 Result<std::vector<model::Mount>> ScopedSnapshots::CreateInBackend(bool read_only, NewSnapshot* wanted) {

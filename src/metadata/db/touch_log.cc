@@ -5,14 +5,16 @@ namespace corten::metadata {
 TouchLog::Session::Session(TouchLog* log) : log_(log) {
   const std::lock_guard lock(log_->mutex_);
   noting_ = log_->noting_;
-  if (!noting_) ++log_->silent_;
+  run_ = log_->run_;
+  ++log_->open_[run_];
 }
 
 TouchLog::Session::~Session() {
-  if (noting_) return;
   {
     const std::lock_guard lock(log_->mutex_);
-    if (--log_->silent_ != 0) return;
+    const auto mine = log_->open_.find(run_);
+    if (--mine->second != 0) return;
+    log_->open_.erase(mine);
   }
   log_->idle_.notify_all();
 }
@@ -32,7 +34,8 @@ void TouchLog::Begin() {
   noting_ = true;
   overflow_ = false;
   nodes_.clear();
-  idle_.wait(lock, [&] { return silent_ == 0; });
+  ++run_;
+  idle_.wait(lock, [&] { return open_.empty() || open_.begin()->first == run_; });
 }
 
 void TouchLog::End() {

@@ -5,13 +5,14 @@
 // root to a live row either lies in the snapshot as a whole, or its last new step starts at such a touched row.
 //
 // A writer holds a Session for the whole of its Update call and notes nodes inside its transaction. Begin waits for
-// the calls that were under way without noting, so the snapshot taken after it misses nothing.
+// every call that was under way before it, so the snapshot taken after it misses nothing that was not noted.
 // Threads: all methods, any thread. Bounded by kLimit nodes; beyond it the run deletes nothing more (Take says so).
 #pragma once
 
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -45,6 +46,7 @@ class TouchLog {
 
    private:
     TouchLog* log_;
+    uint64_t run_;
     bool noting_;
   };
 
@@ -57,7 +59,8 @@ class TouchLog {
   std::mutex mutex_;  // guards what follows
   std::condition_variable idle_;
   bool noting_ = false;
-  size_t silent_ = 0;  // sessions that note nothing
+  uint64_t run_ = 0;                   // number of the last Begin
+  std::map<uint64_t, size_t> open_;    // sessions by the run that was the last one when they began
   bool overflow_ = false;
   std::vector<NodeName> nodes_;
 };
