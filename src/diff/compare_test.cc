@@ -20,6 +20,7 @@ namespace {
 using testing::Picture;
 using testing::StringSink;
 using testing::StringSource;
+using testing::Differences;
 using testing::TakePicture;
 using testing::TempTree;
 using testing::WriteFile;
@@ -222,7 +223,7 @@ TEST_F(WalkingDifferTest, ALayerMadeIsALayerThatCanBeApplied) {
     WriteFile(target / "deleted", "x");
     const Result<model::Descriptor> applied = differ_.Apply(*made, Bind(target.path()), {});
     ASSERT_TRUE(applied.ok()) << applied.error().text();
-    EXPECT_EQ(TakePicture(target.path(), {.all_times = false}), TakePicture(upper_.path(), {.all_times = false}));
+    EXPECT_EQ(Differences(TakePicture(target.path(), {.all_times = false}), TakePicture(upper_.path(), {.all_times = false})), "");
     if (type == "application/vnd.oci.image.layer.v1.tar") {
       EXPECT_EQ(applied->digest, made->digest);
       EXPECT_FALSE(made->annotations.contains("containerd.io/uncompressed"));
@@ -304,7 +305,7 @@ TEST(DiffProperty, ATreeSurvivesBecomingALayer) {
     const TempTree copy;
     testing::MakeRandomTree(tree.path(), random, 150, /*as_root=*/false);
     ApplyTo(copy.path(), Diff(empty, tree));
-    EXPECT_EQ(TakePicture(copy.path()), TakePicture(tree.path())) << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path()), TakePicture(tree.path())), "") << "seed " << seed;
   }
 }
 
@@ -322,7 +323,7 @@ TEST(DiffProperty, TheDifferenceOfTwoTreesTurnsOneIntoTheOther) {
     testing::ChangeRandomly(upper.path(), random, 30, /*as_root=*/false);
     ApplyTo(copy.path(), Diff(lower, upper));
     // Times of directories that are in both only carry over when something else changed.
-    EXPECT_EQ(TakePicture(copy.path(), {.directory_times = false}), TakePicture(upper.path(), {.directory_times = false})) << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path(), {.directory_times = false}), TakePicture(upper.path(), {.directory_times = false})), "") << "seed " << seed;
   }
 }
 

@@ -124,7 +124,7 @@ void PictureBelow(const std::string& root, const std::string& path, const Pictur
       line += StrCat(" target=", std::string_view(target, static_cast<size_t>(size)));
     }
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) line += StrCat(" device=", st.st_rdev);
-    if (!dir && st.st_nlink > 1) line += StrCat(" link=", links.try_emplace({st.st_dev, st.st_ino}, below).first->second);
+    if (options.links && !dir && st.st_nlink > 1) line += StrCat(" link=", links.try_emplace({st.st_dev, st.st_ino}, below).first->second);
     picture[below] = line + XattrsOf(full);
     if (dir) PictureBelow(root, below, options, picture, links);
   }
@@ -137,6 +137,22 @@ Picture TakePicture(const std::string& path, const PictureOptions& options) {
   std::map<std::pair<dev_t, ino_t>, std::string> links;
   PictureBelow(path, "", options, picture, links);
   return picture;
+}
+
+std::string Differences(const Picture& have, const Picture& want) {
+  std::string out;
+  for (const auto& [path, line] : have) {
+    const auto found = want.find(path);
+    if (found == want.end()) {
+      out += StrCat("\nunexpected ", Quoted(path), " ", line);
+    } else if (found->second != line) {
+      out += StrCat("\n", Quoted(path), "\n  is     ", line, "\n  wanted ", found->second);
+    }
+  }
+  for (const auto& [path, line] : want) {
+    if (!have.contains(path)) out += StrCat("\nmissing ", Quoted(path), " ", line);
+  }
+  return out;
 }
 
 void WriteFile(const std::string& path, std::string_view data) {

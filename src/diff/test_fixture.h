@@ -75,9 +75,12 @@ struct PictureOptions {
   bool directory_times = true;
   bool nanoseconds = true;
   bool all_times = true;
+  bool links = true;
 };
 using Picture = std::map<std::string, std::string>;
 Picture TakePicture(const std::string& path, const PictureOptions& options = {});
+// The lines that differ, "" when there are none: what a test prints.
+std::string Differences(const Picture& have, const Picture& want);
 
 // A random tree below `path`: directories, files, links of both kinds, fifos, odd names and modes; with `as_root` also
 // devices, foreign owners and file capabilities. The same generator state gives the same tree.
