@@ -135,8 +135,7 @@ class LayerWriter {
     } else if (!changed) {
       return Ok();
     }
-    std::string capability = TRY(ReadCapability(dir, name));
-    if (!capability.empty()) entry.pax.emplace(StrCat(kPaxXattrPrefix, kCapability), std::move(capability));
+    TRY(AddCapability(dir, name, entry));
     TRY(IncludeParents(entry.name));
     TRY(PutWithData(entry, dir, name));
     if (entry.type == kDirectory) added_.insert(path);
@@ -187,17 +186,25 @@ class LayerWriter {
     return entry;
   }
 
+  static Status AddCapability(const Dir& dir, const std::string& name, TarEntry& entry) {
+    std::string capability = TRY(ReadCapability(dir, name));
+    if (!capability.empty()) entry.pax.emplace(StrCat(kPaxXattrPrefix, kCapability), std::move(capability));
+    return Ok();
+  }
+
   // Every directory above an entry stands in the layer before it, once.
   Status IncludeParents(std::string_view name) {
     while (name.ends_with('/')) name.remove_suffix(1);
     const std::string parent(SplitPath(name).first);
     if (parent.empty() || added_.contains(parent)) return Ok();
     TRY(IncludeParents(parent));
-    const Fd fd = TRY(root_.OpenBeneath(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    struct stat st = {};
-    if (fstat(fd.get(), &st) != 0) return ErrnoError(errno, "stat ", parent);
+    Fd fd = TRY(root_.OpenBeneath(parent, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    const Dir dir = Dir::Adopt(std::move(fd), parent);
+    const struct stat st = TRY(dir.Stat("."));
+    TarEntry entry = HeaderOf(parent, st);
+    TRY(AddCapability(dir, ".", entry));
     added_.insert(parent);
-    return tar_.WriteHeader(HeaderOf(parent, st));
+    return tar_.WriteHeader(entry);
   }
 
   Status PutWithData(const TarEntry& entry, const Dir& dir, const std::string& name) {

@@ -3,6 +3,7 @@
 //   diff_bench make DIR [MEBIBYTES] [AVERAGE_KIB]   writes DIR/layer.tar, layer.tar.gz, layer.tar.zst
 //   diff_bench apply LAYER TARGET [serial|zlib]     unpacks onto the fresh directory TARGET, prints one line
 //   diff_bench inflate LAYER [zlib]                 decompresses and hashes only
+//   diff_bench compare LOWER UPPER LAYER            writes what differs between two directories as a tar
 //
 // Use a fresh TARGET for each round and delete nothing between rounds: ext4 gets slow after mass deletion.
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include "base/hash.h"
 #include "base/strcat.h"
 #include "diff/apply.h"
+#include "diff/compare.h"
 #include "diff/compress.h"
 #include "diff/tar_writer.h"
 
@@ -132,14 +134,26 @@ void Report(const char* what, std::chrono::steady_clock::time_point start, int64
               static_cast<double>(bytes) / 1e6);
 }
 
+Status Compare(const std::string& lower, const std::string& upper, const std::string& layer) {
+  const Dir lower_dir = TRY(Dir::Open(lower));
+  const Dir upper_dir = TRY(Dir::Open(upper));
+  const Fd fd = TRY(Create(layer));
+  FileSink sink(fd);
+  const auto start = std::chrono::steady_clock::now();
+  TRY(CompareTrees(lower_dir, upper_dir, sink, {}));
+  Report("compare", start, 0);
+  return Ok();
+}
+
 Status Run(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const std::string mode = argc > 1 ? argv[argc - 1] : "";
   if (verb == "make" && argc > 2) {
     return Make(argv[2], argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 500, argc > 4 ? std::strtod(argv[4], nullptr) : 14);
   }
+  if (verb == "compare" && argc == 5) return Compare(argv[2], argv[3], argv[4]);
   if (argc < 3 || (verb != "apply" && verb != "inflate") || (verb == "apply" && argc < 4)) {
-    return InvalidArgumentError("usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | inflate LAYER [zlib]");
+    return InvalidArgumentError("usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | inflate LAYER [zlib] | compare LOWER UPPER LAYER");
   }
   const Fd fd(open(argv[2], O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(errno, "open ", argv[2]);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/hash.h"
 #include "base/strcat.h"
 #include "diff/tar_fields.h"
 #include "diff/tar_reader.h"
@@ -287,6 +288,52 @@ TEST(TarWriter, RefusesWhatItCannotSay) {
   ASSERT_TRUE(writer.WriteData("abc").ok());
   EXPECT_FALSE(writer.WriteData("de").ok());
   EXPECT_FALSE(writer.Finish().ok());
+}
+
+// The digest is that of the same members written by Go 1.26's archive/tar in its PAX format, which is how containerd
+// writes layers: equal trees must give equal layers.
+TEST(TarWriter, WritesTheBytesThatGoWrites) {
+  StringSink sink;
+  TarWriter writer(sink);
+  const auto put = [&writer](TarEntry entry, std::string_view data = {}) {
+    if (entry.mtime == Time{}) entry.mtime = {1600000000, 0};
+    entry.size = static_cast<int64_t>(data.size());
+    ASSERT_TRUE(writer.WriteHeader(entry).ok());
+    ASSERT_TRUE(writer.WriteData(data).ok());
+  };
+  const auto entry = [](char type, std::string name, int64_t mode) {
+    TarEntry made;
+    made.type = type;
+    made.name = std::move(name);
+    made.mode = mode;
+    return made;
+  };
+  put(entry(kDirectory, "dir/", 0755));
+  TarEntry plain = entry(kRegular, "dir/plain", 04755);
+  plain.uid = plain.gid = 1000;
+  put(plain, "content");
+  put(entry(kRegular, std::string(90, 'd') + "/" + std::string(90, 'f'), 0644), "prefix");
+  put(entry(kDirectory, std::string(90, 'd') + "/" + std::string(90, 'e') + "/", 0755));
+  put(entry(kRegular, "x/" + std::string(120, 'f'), 0644));
+  TarEntry far = entry(kRegular, "dir/\xc3\xa4", 0644);
+  far.uid = 3000000;
+  far.gid = 4000000000;
+  put(far);
+  TarEntry old = entry(kRegular, "old", 0644);
+  old.mtime = {-5, 0};
+  put(old);
+  TarEntry link = entry(kSymlink, "link", 0777);
+  link.link_name = std::string(130, 't');
+  put(link);
+  TarEntry capability = entry(kRegular, "cap", 0755);
+  capability.pax["SCHILY.xattr.security.capability"] = std::string("\x01\0\0\x02", 4);
+  put(capability);
+  TarEntry device = entry(kBlockDevice, "dev", 0660);
+  device.dev_major = 259;
+  device.dev_minor = 70000;
+  put(device);
+  ASSERT_TRUE(writer.Finish().ok());
+  EXPECT_EQ(Sha256Digest(sink.data), "sha256:cc0aad26d3ba4465faf1088ab896e39a2c92c25e1278bae194bb26eaa0b158ff");
 }
 
 // --- the oracle -----------------------------------------------------------------------------------------------------

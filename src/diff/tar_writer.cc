@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "base/strcat.h"
 #include "diff/tar_fields.h"
@@ -95,6 +96,20 @@ std::string PaxHeaderName(std::string_view name) {
   return full;
 }
 
+// The longest directory part of a long name that the ustar prefix can hold while the rest fits the name field; {"", name}
+// if there is none.
+std::pair<std::string_view, std::string_view> SplitForPrefix(std::string_view name) {
+  const std::pair<std::string_view, std::string_view> whole = {std::string_view(), name};
+  if (name.size() <= tar::kName.size || !IsAscii(name)) return whole;
+  std::string_view searched = name.substr(0, tar::kPrefix.size + 1);
+  if (searched.size() == name.size() && name.ends_with('/')) searched.remove_suffix(1);
+  const size_t slash = searched.rfind('/');
+  if (slash == std::string_view::npos || slash == 0) return whole;
+  const std::string_view rest = name.substr(slash + 1);
+  if (rest.empty() || rest.size() > tar::kName.size) return whole;
+  return {name.substr(0, slash), rest};
+}
+
 }  // namespace
 
 Status TarWriter::EndMember() {
@@ -124,14 +139,21 @@ Status TarWriter::WritePaxHeader(const TarEntry& entry, std::string_view records
 Status TarWriter::WriteHeader(const TarEntry& entry) {
   TRY(EndMember());
   if (entry.size < 0) return InvalidArgumentError("archive: ", Quoted(entry.name), ": negative size");
-  const tar::PaxRecords records = TRY(RecordsOf(entry));
+  tar::PaxRecords records = TRY(RecordsOf(entry));
+  std::string_view prefix;
+  std::string_view name = entry.name;
+  if (records.size() == 1 && records.begin()->first == "path") {
+    std::tie(prefix, name) = SplitForPrefix(entry.name);
+    if (!prefix.empty()) records.clear();
+  }
   if (!records.empty()) {
     std::string text;
     for (const auto& [key, value] : records) text += tar::FormatPaxRecord(key, value);
     TRY(WritePaxHeader(entry, text));
   }
   char block[kBlock] = {};
-  PutText(block, tar::kName, ToAscii(entry.name));
+  PutText(block, tar::kName, ToAscii(name));
+  PutText(block, tar::kPrefix, prefix);
   PutOctal(block, tar::kMode, entry.mode);
   PutOctal(block, tar::kUid, entry.uid);
   PutOctal(block, tar::kGid, entry.gid);

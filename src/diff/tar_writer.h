@@ -1,7 +1,7 @@
 // Writes tar archives in pax format, the same bytes for the same entries.
 //
-// A plain ustar header where it says everything, preceded by an extended header otherwise (long or non-ASCII names, numbers
-// that do not fit, times with fractions or before 1970, records of entry.pax). The layout of both is the one that Go's
+// A plain ustar header where it says everything (long ASCII names in its prefix), preceded by an extended header otherwise
+// (longer or other names, numbers that do not fit, times with fractions or before 1970, records of entry.pax). The layout of both is the one that Go's
 // archive/tar writes for its PAX format, so that a tree gives the layer digest that containerd gives it.
 // Life cycle: (WriteHeader WriteData*)* Finish. One thread.
 #pragma once
