@@ -1,6 +1,9 @@
 // Leaving: a task that is deleted, and tasks whose shim has died.
 #include <unistd.h>
 
+#include <condition_variable>
+#include <mutex>
+
 #include "base/failpoint.h"
 #include "containerd/task/v3/task.pb.h"
 #include "runtime/tasks_core.h"
@@ -14,6 +17,7 @@ namespace {
 namespace pb = ::containerd::task::v3;
 
 constexpr uint32_t kUnknownExit = 255;
+constexpr int kDeleteAttempts = 3;
 // A shim's last events come on another connection than the one whose end was noticed.
 constexpr std::chrono::milliseconds kLastEvents{50};
 // Only the connection of a shim may have died: one that still listens has nothing left to do and is told to end.
@@ -34,7 +38,7 @@ void Tasks::Core::Delete(const CallOptions& call, const TaskKey& task, Done<Exit
              const bool gone = !reply.ok() && wire::IsClosedError(reply.error());
              if (gone && self->stopping) return done(std::move(reply).TakeError());  // our own closing: recovery goes on
              if (!reply.ok() && !gone && !reply.error().Is(Code::kNotFound)) {
-               return self->Finish<ExitInfo>(done, std::move(reply).TakeError());
+               return self->Finish<ExitInfo>(done, std::move(reply).TakeError().Context("failed to delete task"));
              }
              // Now it is certain that the shim has nothing left of it. Of several callers one goes on.
              if (!self->table.TakeForRemoval(task)) {
@@ -63,12 +67,37 @@ void Tasks::Core::FinishDelete(const TaskKey& task, const TaskLink& link, Result
   logs.Forget(task);
   Status removed = bundles.Remove(task);
   if (links.mounts != nullptr) (void)links.mounts->Deactivate(task);  // the collector does it otherwise
+  if (answer.ok()) answer = TrueExit(task, *answer);
   const bool gone = link.shim->closed();
   table.Remove(task, answer.ok() ? *answer : ExitInfo{});
   if (gone) PublishLeftOut(link.shim.get());
   FAILPOINT("runtime.delete.removed");
   if (!removed.ok() && answer.ok()) answer = std::move(removed).TakeError().Context("failed to delete bundle");
   done(std::move(answer));
+}
+
+// Go's shim answers the Delete of a task that never started before it has seen the end of the process: then the exit
+// that it tells a moment later is the true one (I6).
+ExitInfo Tasks::Core::TrueExit(const TaskKey& task, const ExitInfo& answer) {
+  if (answer.at > kZeroTime) return answer;
+  struct Seen {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<ExitInfo> exit;
+  };
+  auto seen = std::make_shared<Seen>();  // shared with a waiter that may outlast this wait
+  const Result<TaskTable::WaitId> wait = table.Wait({task, {}}, [seen](Result<ExitInfo> exit) {
+    const std::lock_guard lock(seen->mutex);
+    if (exit.ok()) seen->exit = *exit;
+    seen->changed.notify_all();
+  });
+  if (!wait.ok()) return answer;
+  std::unique_lock lock(seen->mutex);
+  (void)seen->changed.wait_for(lock, kLastEvents * 4, [&] { return seen->exit.has_value(); });
+  const ExitInfo exit = seen->exit.value_or(ExitInfo{answer.pid, kUnknownExit, Now()});
+  lock.unlock();
+  (void)table.CancelWait(*wait);
+  return exit;
 }
 
 void Tasks::Core::LetGo(const TaskKey& task, const std::shared_ptr<ShimClient>& shim, bool joined_sandbox) {
@@ -101,9 +130,11 @@ void Tasks::Core::OnShimClosed(const std::shared_ptr<ShimClient>& shim) {
 }
 
 ExitInfo Tasks::Core::DeleteDead(const Bundle& bundle, const std::string& binary) const {
-  if (!binary.empty()) {
+  // More than once: when it fails, a container without a bundle stays behind that nobody would ever look for.
+  for (int attempt = 0; !binary.empty() && attempt < kDeleteAttempts; ++attempt) {
     Result<ExitInfo> exit = starter.Delete(binary, bundle);
     if (exit.ok()) return std::move(*exit);
+    if (!exit.error().Is(Code::kDeadlineExceeded)) break;
   }
   return {0, kUnknownExit, Now()};
 }

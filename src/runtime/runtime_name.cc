@@ -12,17 +12,23 @@ bool IsProgram(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
 }
 
+// Wire: containerd answers UNKNOWN to all of these.
+Error Malformed(std::string_view runtime) {
+  return UnknownError("invalid runtime name ", runtime,
+                      ", correct runtime name should be either format like `io.containerd.runc.v2` or a full path to the binary");
+}
+
 }  // namespace
 
 Result<std::string> ShimProgramName(std::string_view runtime) {
   const size_t last = runtime.rfind('.');
   if (last == std::string_view::npos || last == 0 || last + 1 == runtime.size()) {
-    return InvalidArgumentError("invalid runtime name ", runtime, ", correct runtime name should be either format like `io.containerd.runc.v2` or a full path to the binary");
+    return Malformed(runtime);
   }
   const size_t before = runtime.rfind('.', last - 1);
   const std::string_view name = before == std::string_view::npos ? runtime.substr(0, last) : runtime.substr(before + 1, last - before - 1);
   if (name.empty() || runtime.front() == '.') {
-    return InvalidArgumentError("invalid runtime name ", runtime, ", correct runtime name should be either format like `io.containerd.runc.v2` or a full path to the binary");
+    return Malformed(runtime);
   }
   return StrCat("containerd-shim-", name, "-", runtime.substr(last + 1));
 }
@@ -40,12 +46,12 @@ RuntimeResolver::RuntimeResolver(std::vector<std::string> first, std::string pat
 }
 
 Result<std::string> RuntimeResolver::Resolve(const std::string& runtime) {
-  if (runtime.empty()) return InvalidArgumentError("no runtime name given");
+  if (runtime.empty()) return UnknownError("no runtime name given");
   if (runtime.front() == '/') {
-    if (!IsProgram(runtime)) return NotFoundError("invalid custom binary path: stat ", runtime, ": no such file or directory");
+    if (!IsProgram(runtime)) return UnknownError("invalid custom binary path: stat ", runtime, ": no such file or directory");
     return runtime;
   }
-  if (runtime.find('/') != std::string::npos) return InvalidArgumentError("invalid custom binary path: ", runtime, " is not absolute");
+  if (runtime.find('/') != std::string::npos) return Malformed(runtime);
   {
     const std::lock_guard lock(mutex_);
     const auto known = found_.find(runtime);

@@ -15,7 +15,7 @@
 
 namespace corten::runtime {
 
-// `io.containerd.runc.v2` -> `containerd-shim-runc-v2`. kInvalidArgument: fewer than two parts, or an empty one.
+// `io.containerd.runc.v2` -> `containerd-shim-runc-v2`. kUnknown: fewer than two parts, or an empty one.
 Result<std::string> ShimProgramName(std::string_view runtime);
 
 class RuntimeResolver {
@@ -24,7 +24,7 @@ class RuntimeResolver {
   RuntimeResolver(std::vector<std::string> first, std::string path, std::vector<std::string> last);
 
   // The absolute path of the shim program.
-  // Errors: kInvalidArgument (malformed name, relative path), kUnknown (not installed; the text is containerd's:
+  // Errors: kUnknown, in containerd's words: malformed name, relative path, no such file, not installed (
   //         `runtime "X" binary not installed "containerd-shim-...": file does not exist`).
   Result<std::string> Resolve(const std::string& runtime);
 

@@ -268,6 +268,22 @@ void TaskTable::Exited(const ProcessKey& process, uint64_t generation, const Exi
   for (auto& [waiter, result] : calls) waiter(std::move(result));
 }
 
+void TaskTable::NeverRan(const ProcessKey& process, uint64_t generation, const ExitInfo& answer) {
+  Calls calls;
+  {
+    const std::lock_guard lock(mutex_);
+    Process* found = FindProcess(process);
+    if (found == nullptr || found->generation != generation || found->state.status == ProcessStatus::kStopped) return;
+    found->watched = false;  // it may be started again
+    for (auto& [id, waiter] : found->waiters) {
+      waits_.erase(id);
+      calls.emplace_back(std::move(waiter), answer);
+    }
+    found->waiters.clear();
+  }
+  for (auto& [waiter, result] : calls) waiter(std::move(result));
+}
+
 Result<TaskTable::WaitId> TaskTable::Wait(const ProcessKey& process, Waiter waiter) {
   std::unique_lock lock(mutex_);
   const auto task = tasks_.find(process.task);

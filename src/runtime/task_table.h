@@ -87,6 +87,8 @@ class TaskTable {
   uint64_t BeginWatch(const ProcessKey& process);
   // The shim said so in an answer. generation 0: whatever process has the name now.
   void Exited(const ProcessKey& process, uint64_t generation, const ExitInfo& exit);
+  // The shim answered a wait without an exit: the start failed. Waiters get that answer, the status stays as it is.
+  void NeverRan(const ProcessKey& process, uint64_t generation, const ExitInfo& answer);
   // Calls `waiter` once when the process has exited (inside this call if it has already): its exit, or kNotFound when it
   // went without one. Returns 0 if called already.
   // Errors: kNotFound `task ID not found`, or kNotFound without that text for an unknown exec; kResourceExhausted.

@@ -125,8 +125,12 @@ void Tasks::Core::Watch(const ProcessKey& process) {
                      if (!reply.ok()) return;  // deleted meanwhile, or the shim is gone: both are noticed elsewhere
                      const Result<pb::WaitResponse> answer = Parse<pb::WaitResponse>(*reply);
                      if (!answer.ok()) return;
-                     self->table.Exited(process, generation,
-                                        {0, answer->exit_status(), FromStamp(answer->has_exited_at(), answer->exited_at())});
+                     const Time at = FromStamp(answer->has_exited_at(), answer->exited_at());
+                     if (at > kZeroTime) {
+                       self->table.Exited(process, generation, {0, answer->exit_status(), at});
+                     } else {
+                       self->table.NeverRan(process, generation, {0, answer->exit_status(), at});
+                     }
                    });
 }
 
@@ -212,6 +216,7 @@ void Tasks::Start(const CallOptions& call, const ProcessKey& process, Done<uint3
                   [core = core_, process, pid = std::move(pid)](Result<std::string> reply) {
                     if (!reply.ok()) {
                       core->table.StartFailed(process);
+                      core->Watch(process);  // a parked Wait is answered by what the shim makes of it
                       return core->Finish<uint32_t>(pid, std::move(reply).TakeError());
                     }
                     const Result<pb::StartResponse> answer = Parse<pb::StartResponse>(*reply);
@@ -225,6 +230,7 @@ void Tasks::Start(const CallOptions& call, const ProcessKey& process, Done<uint3
 void Tasks::Delete(const CallOptions& call, const TaskKey& task, Done<ExitInfo> done) { core_->Delete(call, task, std::move(done)); }
 
 void Tasks::DeleteProcess(const CallOptions& call, const ProcessKey& process, Done<ExitInfo> done) {
+  if (process.exec.empty()) return core_->Delete(call, process.task, std::move(done));
   core_->CallShim(call, process.task, "Delete", ProcessRequest<pb::DeleteRequest>(process).SerializeAsString(),
                   [core = core_, process, done = std::move(done)](Result<std::string> reply) {
                     if (!reply.ok()) return core->Finish<ExitInfo>(done, std::move(reply).TakeError());
@@ -238,6 +244,7 @@ void Tasks::DeleteProcess(const CallOptions& call, const ProcessKey& process, Do
 }
 
 void Tasks::Exec(const CallOptions& call, ExecRequest request, Done<void> done) {
+  if (request.process.exec.empty()) return core_->Finish<void>(std::move(done), InvalidArgumentError("exec id cannot be empty"));
   Status valid = model::ValidateIdentifier(request.process.exec.str(), "exec id");
   if (!valid.ok()) {
     return core_->Finish<void>(std::move(done), std::move(valid).TakeError().Context(StrCat("invalid exec id ", request.process.exec.str())));
@@ -333,7 +340,10 @@ uint64_t Tasks::Wait(const ProcessKey& process, Done<ExitInfo> done) {
     return core_->table.Wait(key, [core = core_, parked](Result<ExitInfo> exit) { core->Finish<ExitInfo>(parked, std::move(exit)); });
   };
   Result<uint64_t> ticket = park(process, done);
-  if (ticket.ok()) return *ticket;
+  if (ticket.ok()) {
+    if (*ticket != 0) core_->Watch(process);
+    return *ticket;
+  }
   const bool unknown_exec = !process.exec.empty() && core_->table.Find(process.task).ok() && ticket.error().Is(Code::kNotFound);
   if (!unknown_exec) {
     auto error = std::make_shared<Error>(std::move(ticket).TakeError());

@@ -79,6 +79,7 @@ struct Tasks::Core : std::enable_shared_from_this<Tasks::Core> {
   // Everything but the shim's own Delete, on `control`.
   void FinishDelete(const TaskKey& task, const TaskLink& link, Result<ExitInfo> answer, Done<ExitInfo> done);
   void Delete(const CallOptions& call, const TaskKey& task, Done<ExitInfo> done);
+  ExitInfo TrueExit(const TaskKey& task, const ExitInfo& answer);
   // Of a task whose shim is gone, on `control`: delete, tell, unmount, remove. Returns its exit.
   ExitInfo CleanDead(const TaskKey& task, const TaskLink& link);
   ExitInfo DeleteDead(const Bundle& bundle, const std::string& binary) const;

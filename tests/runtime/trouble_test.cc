@@ -1,0 +1,355 @@
+// What goes wrong: shims that die, daemons that restart, creations that fail.
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "containerd/runc/v1/options.pb.h"
+#include "fixture.h"
+#include "wire/any_types.h"
+
+namespace corten::runtime {
+namespace {
+
+using Trouble = RuntimeFixture;
+
+// --- a shim dies ---
+
+TEST_F(Trouble, AKilledShimIsTheEndOfItsContainerToldOnce) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  const auto pid = Create(task);
+  ASSERT_TRUE(StartInit(task).ok());
+  Pending<ExitInfo> waiting;
+  (void)tasks_->Wait({task, {}}, waiting.Callback());
+  ASSERT_EQ(kill(ShimPid(task), SIGKILL), 0);
+  const auto exit = waiting.Get();
+  ASSERT_TRUE(exit.ok()) << exit.error().text();
+  EXPECT_EQ(exit->status, 137u);
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exit=137", "delete"}));
+  EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }))
+      << "the process outlived its shim";
+  EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
+  EXPECT_EQ(Delete(task).error().WireText(), "task c1 not found");
+  EXPECT_TRUE(Create(task).ok()) << "the name is free again";
+}
+
+TEST_F(Trouble, AKilledShimEndsEveryContainerOfItsPod) {
+  Extra pod;
+  pod.annotations = {{"io.kubernetes.cri.sandbox-id", "pod1"}};
+  const TaskKey first = AddContainer("pod1", {"sleep", "1000"}, pod);
+  const TaskKey second = AddContainer("app1", {"sleep", "1000"}, pod);
+  for (const TaskKey& task : {first, second}) {
+    ASSERT_TRUE(Create(task).ok());
+    ASSERT_TRUE(StartInit(task).ok());
+  }
+  const ProcessKey exec{second, model::ExecId("e1")};
+  ASSERT_TRUE(Exec(exec, {"sleep", "1000"}).ok());
+  ASSERT_TRUE(Start(exec).ok());
+  ASSERT_EQ(kill(ShimPid(first), SIGKILL), 0);
+  for (const TaskKey& task : {first, second}) {
+    EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+    EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 1u);
+    EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
+  }
+  const auto story = events_->Story(second);
+  EXPECT_EQ(std::vector<std::string>(story.end() - 3, story.end()), (std::vector<std::string>{"exit e1=255", "exit=137", "delete"}));
+  EXPECT_TRUE(tasks_->List(ns_).empty());
+}
+
+// --- the daemon restarts ---
+
+TEST_F(Trouble, ARunningTaskIsAdopted) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  CreateRequest request = RequestFor(task);
+  std::ofstream(dir_ / "out").close();
+  request.io = {"", dir_ / "out", dir_ / "out", false};
+  const auto pid = Create(request);
+  ASSERT_TRUE(StartInit(task).ok());
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.adopted, 1u);
+  EXPECT_EQ(report.dead, 0u);
+  const auto state = State({task, {}});
+  ASSERT_TRUE(state.ok()) << state.error().text();
+  EXPECT_EQ(state->status, ProcessStatus::kRunning);
+  EXPECT_EQ(state->pid, *pid);
+  EXPECT_EQ(state->io.out, dir_ / "out");
+  // It works like before: exec, wait, exit event, delete.
+  ASSERT_TRUE(Exec({task, model::ExecId("e1")}, {"sh", "-c", "exit 4"}).ok());
+  ASSERT_TRUE(Start({task, model::ExecId("e1")}).ok());
+  EXPECT_EQ(Wait({task, model::ExecId("e1")})->status, 4u);
+  Pending<ExitInfo> waiting;
+  (void)tasks_->Wait({task, {}}, waiting.Callback());
+  ASSERT_TRUE(Kill({task, {}}, SIGKILL).ok());
+  EXPECT_EQ(waiting.Get()->status, 137u);
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}));
+  ASSERT_TRUE(Delete(task).ok());
+  EXPECT_FALSE(BundleExists(task));
+}
+
+TEST_F(Trouble, ARunningExecOfAnEarlierDaemonCanBeWaitedFor) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  ASSERT_TRUE(StartInit(task).ok());
+  const ProcessKey exec{task, model::ExecId("e1")};
+  ASSERT_TRUE(Exec(exec, {"sleep", "1000"}).ok());
+  const auto pid = Start(exec);
+  (void)Reopen();
+  const auto state = State(exec);
+  ASSERT_TRUE(state.ok()) << state.error().text();
+  EXPECT_EQ(state->status, ProcessStatus::kRunning);
+  EXPECT_EQ(state->pid, *pid);
+  Pending<ExitInfo> waiting;
+  (void)tasks_->Wait(exec, waiting.Callback());
+  ASSERT_TRUE(Kill(exec, SIGKILL).ok());
+  EXPECT_EQ(waiting.Get()->status, 137u);
+  EXPECT_EQ(Wait({task, model::ExecId("nope")}).error().code(), Code::kNotFound);
+}
+
+TEST_F(Trouble, ATaskThatStoppedMeanwhileKeepsItsExit) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  const auto pid = Create(task);
+  ASSERT_TRUE(StartInit(task).ok());
+  CloseDaemon();
+  ASSERT_EQ(kill(static_cast<pid_t>(*pid), SIGKILL), 0);
+  // Nobody tells: the process is gone when its shim has reaped it.
+  ASSERT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.adopted, 1u);
+  const auto exit = Wait({task, {}});
+  ASSERT_TRUE(exit.ok()) << exit.error().text();
+  EXPECT_EQ(exit->status, 137u);
+  EXPECT_EQ(State({task, {}})->status, ProcessStatus::kStopped);
+  EXPECT_EQ(Delete(task)->status, 137u);
+}
+
+TEST_F(Trouble, APausedTaskIsAdoptedPaused) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  ASSERT_TRUE(StartInit(task).ok());
+  ASSERT_TRUE(Pause(task).ok());
+  (void)Reopen();
+  EXPECT_EQ(State({task, {}})->status, ProcessStatus::kPaused);
+  EXPECT_TRUE(Resume(task).ok());
+}
+
+TEST_F(Trouble, APodIsAdoptedWithOneConnection) {
+  Extra pod;
+  pod.annotations = {{"io.kubernetes.cri.sandbox-id", "pod1"}};
+  const TaskKey first = AddContainer("pod1", {"sleep", "1000"}, pod);
+  const TaskKey second = AddContainer("app1", {"sleep", "1000"}, pod);
+  for (const TaskKey& task : {first, second}) {
+    ASSERT_TRUE(Create(task).ok());
+    ASSERT_TRUE(StartInit(task).ok());
+  }
+  const int shim = ShimPid(first);
+  EXPECT_EQ(Reopen().adopted, 2u);
+  ASSERT_EQ(kill(shim, SIGKILL), 0);
+  for (const TaskKey& task : {first, second}) {
+    EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+    EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 1u);
+  }
+}
+
+TEST_F(Trouble, AShimThatDiedMeanwhileIsCleanedUpAndTold) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  const auto pid = Create(task);
+  ASSERT_TRUE(StartInit(task).ok());
+  const int shim = ShimPid(task);
+  CloseDaemon();
+  ASSERT_EQ(kill(shim, SIGKILL), 0);
+  ASSERT_TRUE(Eventually([&] { return ShimPid(task) == -1; }));
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.dead, 1u);
+  EXPECT_FALSE(BundleExists(task));
+  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+  EXPECT_EQ(State({task, {}}).error().WireText(), "task c1 not found");
+  EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
+}
+
+TEST_F(Trouble, ATaskWithoutItsContainerIsEnded) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  const auto pid = Create(task);
+  ASSERT_TRUE(StartInit(task).ok());
+  DropContainer(task);
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.dead, 1u);
+  EXPECT_FALSE(BundleExists(task));
+  EXPECT_TRUE(tasks_->List(ns_).empty());
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+  EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
+}
+
+TEST_F(Trouble, AFrozenShimCostsOneDeadlineAndKeepsItsContainer) {
+  settings_.load_deadline = std::chrono::milliseconds(300);
+  const TaskKey sick = AddContainer("sick", {"sleep", "1000"});
+  const TaskKey well = AddContainer("well", {"sleep", "1000"});
+  for (const TaskKey& task : {sick, well}) {
+    ASSERT_TRUE(Create(task).ok());
+    ASSERT_TRUE(StartInit(task).ok());
+  }
+  const int shim = ShimPid(sick);
+  CloseDaemon();
+  ASSERT_EQ(kill(shim, SIGSTOP), 0);
+  const auto begin = std::chrono::steady_clock::now();
+  const RecoveryReport report = Reopen();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  EXPECT_EQ(report.adopted, 2u);
+  EXPECT_EQ(report.doubtful, 1u);
+  EXPECT_EQ(report.troubles.size(), 1u);
+  EXPECT_EQ(State({well, {}})->status, ProcessStatus::kRunning);
+  ASSERT_EQ(kill(shim, SIGCONT), 0);
+  EXPECT_EQ(State({sick, {}})->status, ProcessStatus::kRunning);
+}
+
+TEST_F(Trouble, AShimWithoutATaskIsShutDown) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  const int shim = ShimPid(task);
+  // As if the daemon had died between the shim's Delete and its Shutdown: let another daemon's bundle name no task.
+  const std::string bundles = settings_.state + "/test/";
+  CloseDaemon();
+  std::filesystem::create_directories(bundles + "c2/rootfs");
+  std::filesystem::copy_file(bundles + "c1/bootstrap.json", bundles + "c2/bootstrap.json");
+  (void)AddContainer("c2", {"true"});
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.leftover, 1u);
+  EXPECT_EQ(report.adopted, 1u) << "Shutdown does nothing while the shim has a container";
+  EXPECT_FALSE(std::filesystem::exists(bundles + "c2"));
+  EXPECT_EQ(kill(shim, 0), 0);
+}
+
+TEST_F(Trouble, RecoveringTwiceGivesTheSame) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  ASSERT_TRUE(StartInit(task).ok());
+  std::filesystem::create_directories(settings_.state + "/test/.c9/rootfs");
+  std::filesystem::create_directories(settings_.state + "/test/empty");
+  EXPECT_EQ(Reopen().swept, 2u);
+  const RecoveryReport report = Reopen();
+  EXPECT_EQ(report.swept, 0u);
+  EXPECT_EQ(report.adopted, 1u);
+  EXPECT_EQ(State({task, {}})->status, ProcessStatus::kRunning);
+}
+
+// --- creation fails ---
+
+TEST_F(Trouble, AMissingContainerIsNamed) {
+  const auto created = Create(TaskKey{ns_, model::ContainerId("nope")});
+  ASSERT_FALSE(created.ok());
+  EXPECT_EQ(created.error().WireText(), "container \"nope\" in namespace \"test\": not found");
+  EXPECT_EQ(Kill({{ns_, model::ContainerId("nope")}, {}}, SIGKILL).error().WireText(), "container \"nope\" in namespace \"test\": not found");
+}
+
+TEST_F(Trouble, AMissingShimIsNamed) {
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.runtime_path = "io.containerd.nope.v1";
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_EQ(created.error().WireText(),
+            "failed to start shim: failed to resolve runtime path: runtime \"io.containerd.nope.v1\" binary not installed "
+            "\"containerd-shim-nope-v1\": file does not exist");
+  EXPECT_FALSE(BundleExists(task));
+  EXPECT_TRUE(Create(task).ok()) << "nothing stayed behind";
+}
+
+TEST_F(Trouble, AMissingProgramIsToldInRuncsWords) {
+  const TaskKey task = AddContainer("c1", {"nosuchprogram"});
+  const auto created = Create(task);
+  ASSERT_FALSE(created.ok());
+  const std::string& text = created.error().text();
+  EXPECT_TRUE(text.starts_with("failed to create shim task: OCI runtime create failed: ")) << text;
+  EXPECT_NE(text.find("executable file not found"), std::string::npos) << text;
+  EXPECT_FALSE(BundleExists(task));
+  EXPECT_TRUE(tasks_->List(ns_).empty());
+  EXPECT_EQ(events_->Story(task), std::vector<std::string>());
+}
+
+TEST_F(Trouble, AMissingRuntimeIsTold) {
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  ::containerd::runc::v1::Options options;
+  options.set_root(dir_ / "runc");
+  options.set_binary_name("/nonexistent/runc");
+  request.options = model::Any{std::string(wire::kRuncOptionsType), options.SerializeAsString()};
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_TRUE(created.error().text().starts_with("failed to create shim task: ")) << created.error().text();
+  EXPECT_NE(created.error().text().find("/nonexistent/runc"), std::string::npos) << created.error().text();
+  EXPECT_FALSE(BundleExists(task));
+}
+
+TEST_F(Trouble, ABadRootfsMountIsTold) {
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.rootfs = {{"bind", dir_ / "nothing-here", "", {"rbind", "rw"}}};
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_TRUE(created.error().text().starts_with("failed to create shim task: failed to mount rootfs component")) << created.error().text();
+  EXPECT_FALSE(BundleExists(task));
+}
+
+TEST_F(Trouble, AShimThatFailsToStartIsQuoted) {
+  dir_.WriteProgram("bin/containerd-shim-bad-v1", "#!/bin/sh\ncat >/dev/null\necho no luck today >&2\nexit 3\n");
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.runtime_path = dir_ / "bin/containerd-shim-bad-v1";
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_EQ(created.error().text(), "failed to start shim: start failed: no luck today: exit status 3");
+}
+
+TEST_F(Trouble, AShimThatHangsAtItsStartIsKilledAtTheDeadline) {
+  CloseDaemon();
+  settings_.shim.start_deadline = std::chrono::milliseconds(200);
+  OpenDaemon();
+  dir_.WriteProgram("bin/containerd-shim-slow-v1", "#!/bin/sh\nexec sleep 1000\n");
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.runtime_path = dir_ / "bin/containerd-shim-slow-v1";
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_EQ(created.error().code(), Code::kDeadlineExceeded) << created.error().text();
+}
+
+TEST_F(Trouble, AShimThatSpeaksGrpcIsRefusedInWords) {
+  dir_.WriteProgram("bin/containerd-shim-grpc-v1",
+                    "#!/bin/sh\ncat >/dev/null\necho '{\"version\":3,\"address\":\"/run/x.sock\",\"protocol\":\"grpc\"}'\n");
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.runtime_path = dir_ / "bin/containerd-shim-grpc-v1";
+  const auto created = Create(request);
+  ASSERT_FALSE(created.ok());
+  EXPECT_EQ(created.error().code(), Code::kUnimplemented);
+  EXPECT_NE(created.error().text().find("grpc"), std::string::npos);
+}
+
+TEST_F(Trouble, ACheckpointIsRefused) {
+  const TaskKey task = AddContainer("c1", {"true"});
+  CreateRequest request = RequestFor(task);
+  request.checkpoint = "sha256:x";
+  EXPECT_EQ(Create(request).error().code(), Code::kUnimplemented);
+}
+
+TEST_F(Trouble, ABadExecIdIsRefused) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  EXPECT_EQ(Exec({task, model::ExecId("a/b")}, {"true"}).error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(Exec({task, model::ExecId("")}, {"true"}).error().code(), Code::kInvalidArgument);
+}
+
+TEST_F(Trouble, KillsOfWhatIsNotThereAreTold) {
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  ASSERT_TRUE(StartInit(task).ok());
+  EXPECT_EQ(Kill({task, model::ExecId("nope")}, SIGKILL).error().code(), Code::kNotFound);
+  ASSERT_TRUE(Kill({task, {}}, SIGKILL).ok());
+  ASSERT_TRUE(Wait({task, {}}).ok());
+  const Status late = Kill({task, {}}, SIGKILL);
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().WireText(), "process already finished: not found");
+}
+
+}  // namespace
+}  // namespace corten::runtime
