@@ -81,15 +81,16 @@ void Committer::RunGroup(const std::vector<Request*>& group) {
     request->status = RunOne(tx, *request->fn);
     request->status.ok() ? tx.Keep() : tx.Undo();
   }
+  // What a function found already there it takes for durable: the first time, make it so.
+  const Status status = tx.changed() ? writer_.Commit(tx) : writer_.Settle();
   size_t committed = 0;
-  if (tx.changed()) {
-    const Status status = writer_.Commit(tx);
-    for (Request* request : group) {
-      if (!request->status.ok()) continue;
-      ++committed;
-      if (!status.ok()) request->status = status.error().Clone();
+  for (Request* request : group) {
+    if (!request->status.ok()) continue;
+    if (status.ok()) {
+      committed += tx.changed() ? 1 : 0;
+    } else {
+      request->status = status.error().Clone();
     }
-    if (!status.ok()) committed = 0;
   }
   CountGroup(group, committed);
 }

@@ -9,6 +9,7 @@
 // Update that had returned Ok is in it, of the others a group is in it entirely or not at all. Not covered: a disk
 // that answers a flush without doing it, bytes that change on the disk later (the format has no sums over data pages),
 // another program that writes or cuts the file without taking the lock (reading a cut file ends the process, SIGBUS).
+// After a kill, readers may see a commit that was not acknowledged and is not durable yet; the first Update makes it so.
 // Space: a page that a commit no longer needs is used again once no reader can see it. Which pages are free is not
 // stored (always valid; the original completes it when it opens such a file) but found by a walk in a thread of its own
 // that the first write starts. Until it has finished, commits take pages at the end of the file: opening costs the same
@@ -117,7 +118,8 @@ class Db {
   //
   // `fn` may run in the thread of another caller, while that caller waits; it must not wait for other callers of
   // Update. If it returns an error, nothing that it did remains and that error is returned; its neighbours in the
-  // group are not touched and nothing runs twice. A function that changes nothing costs no flush. At most
+  // group are not touched and nothing runs twice. A function that changes nothing costs no flush, except that
+  // the first update after opening makes the state that it found durable. At most
   // Options::max_queue callers are queued, in order of arrival; further ones block. A function that throws ends the process.
   // Errors: fn's; kFailedPrecondition (called inside fn of the same Db; opened read-only); kDataLoss;
   // kResourceExhausted (disk full: nothing has changed, later calls may succeed); others of write(2).

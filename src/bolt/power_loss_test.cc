@@ -174,6 +174,38 @@ constexpr int kUpdates = 8;  // many times slower there; the plain build looks l
 constexpr int kUpdates = 40;
 #endif
 
+// A killed process had written its meta page and not flushed it. The next one finds its value there, "puts" it again and is
+// told that it is durable.
+TEST(PowerLossAfterKill, ValueThatWasFoundAlreadyThereIsDurableOnceAcknowledged) {
+  const auto put = [](Tx& tx) -> Status {
+    Bucket b = TRY(tx.CreateBucketIfNotExists("b"));
+    return b.Put("k", "v");
+  };
+  auto owned = std::make_unique<FaultyDisk>();
+  FaultyDisk* disk = owned.get();
+  std::unique_ptr<FaultyDisk> killed;
+  {
+    const auto db = Must(Db::OpenOn(std::move(owned), {.page_size = kPageSize}));
+    disk->after = [&](FaultyDisk::Op op) {
+      if (op == FaultyDisk::Op::kWrite && disk->UnflushedBelow(2 * kPageSize)) killed = disk->Clone();
+    };
+    ASSERT_STATUS(db->Update(put));
+    disk->after = nullptr;
+  }
+  ASSERT_NE(killed, nullptr);
+  disk = killed.get();
+  const auto db = Must(Db::OpenOn(std::move(killed), {.page_size = kPageSize}));
+  ASSERT_STATUS(db->Update(put));
+  EXPECT_EQ(db->GetStats().commits, 0U) << "it was there";
+  std::mt19937_64 random(1);
+  const auto after = Must(Db::OpenOn(std::make_unique<FaultyDisk>(disk->Crash(Loss::kAll, random)), {.page_size = kPageSize}));
+  ASSERT_STATUS(after->View([](const Tx& tx) -> Status {
+    const Bucket b = TRY(tx.GetBucket("b"));
+    EXPECT_EQ(Must(b.Get("k")), "v");
+    return Ok();
+  }));
+}
+
 class PowerLoss : public ::testing::TestWithParam<int> {};
 
 TEST_P(PowerLoss, LeavesTheStateBeforeOrAfterACommit) {

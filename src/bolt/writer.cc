@@ -53,8 +53,7 @@ Status Writer::Flush() {
   return file_.DataSync();
 }
 
-// The newest meta page may have been written by a process that was killed before its flush. Until it is durable, the
-// state before it is what a power loss would bring back, and that state's pages must not be written over.
+// Needed before a commit too: the pages of the state before must not be written over while that one may come back.
 Status Writer::Settle() {
   if (settled_) return Ok();
   Status flushed = Flush();

@@ -40,12 +40,14 @@ class Writer {
 
   // kUnavailable after a flush or a meta page failed.
   Status CheckUsable() const;
+  // Makes the state that was found at opening durable, once. The newest meta page may have been written by a process that
+  // was killed before its flush; until it is durable, a power loss brings back the state before it.
+  Status Settle();
   // Commits `tx`, which has changes, and publishes the new state. Errors: see Db::Update.
   Status Commit(WriteTx& tx);
   const Counters& counters() const { return counters_; }
 
  private:
-  Status Settle();
   Status Prepare(const Meta& meta, std::shared_ptr<const Mapping>* mapping);
   Status WriteImages(const std::vector<PageImage>& images, uint64_t page_size);
   Status WriteMeta(const Meta& meta);
