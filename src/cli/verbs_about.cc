@@ -1,0 +1,159 @@
+// Version, plugins, info, deprecations: what the daemon says of itself.
+#include <nlohmann/json.hpp>
+
+#include "api/values.h"
+#include "base/clock.h"
+#include "cli/session.h"
+#include "cli/table.h"
+#include "cli/verbs.h"
+#include "containerd/services/introspection/v1/introspection.grpc.pb.h"
+#include "containerd/services/version/v1/version.grpc.pb.h"
+
+#ifndef CORTEN_REVISION
+#define CORTEN_REVISION "unknown"
+#endif
+
+namespace corten::cli {
+
+namespace {
+
+namespace introspection = containerd::services::introspection::v1;
+
+Result<introspection::ServerResponse> AskServer(Session& session) {
+  const auto stub = introspection::Introspection::NewStub(session.connection()->channel());
+  grpc::ClientContext context;
+  session.connection()->Prepare(&context, {});
+  introspection::ServerResponse response;
+  TRY(client::FromGrpc(stub->Server(&context, google::protobuf::Empty(), &response)));
+  return response;
+}
+
+Result<int> Version(Session& session, const Values&) {
+  const auto stub = containerd::services::version::v1::Version::NewStub(session.connection()->channel());
+  grpc::ClientContext context;
+  session.connection()->Prepare(&context, {});
+  containerd::services::version::v1::VersionResponse response;
+  PrintLine("Client:");
+  PrintLine("  Version:  v2.3.4+corten." CORTEN_VERSION);
+  PrintLine("  Revision: " CORTEN_REVISION);
+  PrintLine("");
+  TRY(client::FromGrpc(stub->Version(&context, google::protobuf::Empty(), &response)));
+  const introspection::ServerResponse server = TRY(AskServer(session));
+  PrintLine("Server:");
+  PrintLine(StrCat("  Version:  ", response.version()));
+  PrintLine(StrCat("  Revision: ", response.revision()));
+  PrintLine(StrCat("  UUID: ", server.uuid()));
+  return 0;
+}
+
+std::string PlatformText(const introspection::Plugin& plugin) {
+  std::string out;
+  for (const auto& platform : plugin.platforms()) out += StrCat(out.empty() ? "" : ",", model::FormatPlatform(api::FromProto(platform)));
+  return out.empty() ? "-" : out;
+}
+
+void PrintDetails(const introspection::Plugin& plugin) {
+  std::string out = StrCat("Type:          ", plugin.type(), "\nID:            ", plugin.id(), "\n");
+  if (plugin.requires__size() > 0) out += "Requires:\n";
+  for (const std::string& type : plugin.requires_()) out += StrCat("               ", type, "\n");
+  if (plugin.platforms_size() > 0) out += StrCat("Platforms:     ", PlatformText(plugin), "\n");
+  if (plugin.exports_size() > 0) out += "Exports:\n";
+  for (const auto& [key, value] : std::map<std::string, std::string>(plugin.exports().begin(), plugin.exports().end())) {
+    out += StrCat("               ", key, "      ", value, "\n");
+  }
+  if (plugin.capabilities_size() > 0) out += "Capabilities:  ";
+  for (const std::string& capability : plugin.capabilities()) out += StrCat(capability, " ");
+  if (plugin.capabilities_size() > 0) out += "\n";
+  if (plugin.has_init_err()) {
+    out += StrCat("Error:\n               Code:       ", plugin.init_err().code(), "\n               Message:    ", plugin.init_err().message(), "\n");
+  }
+  PrintLine(out);
+}
+
+Result<int> Plugins(Session& session, const Values& values) {
+  const auto stub = introspection::Introspection::NewStub(session.connection()->channel());
+  grpc::ClientContext context;
+  session.connection()->Prepare(&context, {});
+  introspection::PluginsRequest request;
+  for (const std::string& filter : values.args) request.add_filters(filter);
+  introspection::PluginsResponse response;
+  TRY(client::FromGrpc(stub->Plugins(&context, request, &response)));
+  Table table(kWide);
+  table.Row({"TYPE", "ID", "PLATFORMS", "STATUS"});
+  for (const introspection::Plugin& plugin : response.plugins()) {
+    if (values.Bool("quiet")) {
+      PrintLine(plugin.id());
+    } else if (values.Bool("detailed")) {
+      PrintDetails(plugin);
+    } else {
+      const std::string& why = plugin.init_err().message();
+      const bool skipped = why.ends_with("skip plugin");
+      table.Row({plugin.type(), plugin.id(), PlatformText(plugin), !plugin.has_init_err() ? "ok" : skipped ? "skip" : "error"});
+    }
+  }
+  if (!values.Bool("quiet") && !values.Bool("detailed")) table.Print();
+  return 0;
+}
+
+Result<int> Info(Session& session, const Values&) {
+  const introspection::ServerResponse server = TRY(AskServer(session));
+  nlohmann::ordered_json inner;
+  inner["uuid"] = server.uuid();
+  inner["pid"] = server.pid();
+  inner["pidns"] = server.pidns();
+  for (const auto& warning : server.deprecations()) {
+    inner["deprecations"].push_back({{"id", warning.id()}, {"message", warning.message()},
+                                     {"last_occurrence", {{"seconds", warning.last_occurrence().seconds()}, {"nanos", warning.last_occurrence().nanos()}}}});
+  }
+  const nlohmann::ordered_json out = {{"server", inner}};
+  PrintLine(out.dump(4));
+  return 0;
+}
+
+Result<int> Deprecations(Session& session, const Values& values) {
+  const introspection::ServerResponse server = TRY(AskServer(session));
+  if (values.Text("format") == "json") {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const auto& warning : server.deprecations()) list.push_back({{"id", warning.id()}, {"message", warning.message()}});
+    PrintLine(list.dump(4));
+    return 0;
+  }
+  if (server.deprecations_size() == 0) return 0;
+  Table table(kWide);
+  table.Row({"ID", "LAST OCCURRENCE", "MESSAGE"});
+  for (const auto& warning : server.deprecations()) {
+    table.Row({warning.id(), FormatRfc3339(api::FromProto(warning.last_occurrence())), warning.message()}, /*trailing=*/false);
+  }
+  table.Print();
+  return 0;
+}
+
+}  // namespace
+
+Action NotInThisBuild(std::string what) {
+  return [what = std::move(what)](const Values&) -> Result<int> { return UnimplementedError(what, ": not in this build"); };
+}
+
+Flag SnapshotterFlag() { return TextFlag({"snapshotter"}, "snapshotter name. Empty value stands for the default value.", "", "CONTAINERD_SNAPSHOTTER"); }
+
+Command VersionCommand() { return {{"version"}, "print the client and server versions", "", "", {}, {}, Connected(&Version)}; }
+Command InfoCommand() { return {{"info"}, "print the server info", "", "", {}, {}, Connected(&Info)}; }
+
+Command DeprecationsCommand() {
+  Command group;
+  group.names = {"deprecations"};
+  group.commands = {{{"list"}, "print warnings for deprecations", "[flags]", "", {TextFlag({"format"}, "output format to use (Examples: 'default', 'json')", "default")}, {}, Connected(&Deprecations)}};
+  return group;
+}
+
+Command PluginsCommand() {
+  Command group;
+  group.names = {"plugins", "plugin"};
+  group.summary = "provides information about containerd plugins";
+  group.commands = {{{"list", "ls"}, "lists containerd plugins", "[flags]", "",
+                     {BoolFlag({"quiet", "q"}, "print only the plugin ids"), BoolFlag({"detailed", "d"}, "print detailed information about each plugin")}, {}, Connected(&Plugins)},
+                    {{"inspect-runtime"}, "display runtime info", "[flags]", "", {}, {}, NotInThisBuild("plugins inspect-runtime")}};
+  return group;
+}
+
+}  // namespace corten::cli
