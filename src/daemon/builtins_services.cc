@@ -5,6 +5,7 @@
 #include "base/dir.h"
 #include "daemon/builtins_parts.h"
 #include "daemon/version.h"
+#include "services/tasks_service.h"
 
 namespace corten::daemon {
 
@@ -120,6 +121,12 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
     return services::MakeNamespacesService(executors, &stores.database().namespaces());
   }));
   list.push_back(MetadataService("snapshots", [executors](Stores& stores) { return services::MakeSnapshotsService(executors, &stores); }));
+  list.push_back(PresenceOf(kService, "tasks-service", {event, "io.containerd.runtime.v2", metadata}));
+  list.push_back(plugin::MakeDescriptor<ServiceHolder>(
+      kGrpc, "tasks", {"io.containerd.runtime.v2"}, [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+        runtime::Tasks* tasks = TRY(context.Get(kRuntime));
+        return Hold(services::MakeTasksService(tasks));
+      }));
   list.push_back(plugin::MakeDescriptor<ServiceHolder>(kGrpc, "version", {}, [](InitContext&) {
     return Hold(services::MakeVersionService(ApiVersion(), Revision()));
   }));
