@@ -31,7 +31,13 @@ done
 
 export CORTEN_BUILD=$build PYTHONDONTWRITEBYTECODE=1
 while read -r name limit command; do
-  case $name in '' | '#'*) continue ;; esac
+  case $name in
+    '' | '#'*) continue ;;
+    long:*)
+      [ -n "${LONG:-}" ] || [ $# -gt 0 ] || continue
+      name=${name#long:}
+      ;;
+  esac
   if [ $# -gt 0 ] && ! [[ " $* " == *" $name "* ]]; then continue; fi
   echo "== $name: $command"
   log=build/logs/$name.log

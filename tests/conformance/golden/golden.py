@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Plays one list of ctr commands against two daemons and compares what a user sees. See README.md.
+"""Plays lists of ctr commands against two daemons and compares what a user sees. See README.md.
 
-Usage: golden.py [--self] [--keep DIR] [--only 2.3|1.6] [--scenario FILE]
+Usage: golden.py [--self] [--keep DIR] [--only 2.3|1.6] [SCENARIO...]     default: every *.scenario beside this file
   --self   compares containerd with a second containerd: whatever differs then is missing from normalise.txt
 """
 import argparse
 import difflib
+import glob
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
+
+import scenario
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "peers"))
@@ -36,11 +39,11 @@ def normalise(rules, text):
     return text
 
 
-def play(daemon, version, keep, scenario):
+def play(daemon, version, keep, steps_file):
     """Plays the scenario in namespaces of its own; returns the records."""
     work = tempfile.mkdtemp(prefix="corten-golden-", dir=keep)
     result = os.path.join(work, "records.json")
-    command = [sys.executable, os.path.join(HERE, "inside.py"), work, daemon, CLIENTS[version], version, result, scenario]
+    command = [sys.executable, os.path.join(HERE, "inside.py"), work, daemon, CLIENTS[version], version, result, steps_file]
     try:
         code = stage.isolated(command)
         if code != 0 or not os.path.exists(result):
@@ -81,18 +84,23 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--self", action="store_true")
     options.add_argument("--keep")
-    options.add_argument("--scenario", default=os.path.join(HERE, "ctr.scenario"))
+    options.add_argument("scenarios", nargs="*", default=sorted(glob.glob(os.path.join(HERE, "*.scenario"))))
     options.add_argument("--only", choices=sorted(CLIENTS))
     chosen = options.parse_args()
     rules = load_rules(os.path.join(HERE, "normalise.txt"))
     daemons = (stage.containerd(), stage.containerd() if chosen.self else stage.cortend())
     wrong = 0
-    for version in [chosen.only] if chosen.only else CLIENTS:
-        try:
-            wrong += compare(rules, f"ctr-{version}", *(play(d, version, chosen.keep, chosen.scenario) for d in daemons))
-        except RuntimeError as error:
-            print(f"not ok ctr-{version}: {error}")
-            wrong += 1
+    for path in chosen.scenarios:
+        steps = scenario.parse(path)
+        for version in [chosen.only] if chosen.only else CLIENTS:
+            if not any(step.only in (None, version) for step in steps if step.kind != "=="):
+                continue
+            label = f"{os.path.basename(path).split('.')[0]} ctr-{version}"
+            try:
+                wrong += compare(rules, label, *(play(d, version, chosen.keep, os.path.abspath(path)) for d in daemons))
+            except RuntimeError as error:
+                print(f"not ok {label}: {error}")
+                wrong += 1
     print("done")
     sys.exit(1 if wrong else 0)
 
