@@ -1,5 +1,4 @@
 // The shim: a small process that never dies before its containers.
-#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,18 +11,11 @@
 #include "base/log.h"
 #include "shim/arguments.h"
 #include "shim/commands.h"
+#include "shim/footprint.h"
 #include "shim/server.h"
 
 namespace corten::shim {
 namespace {
-
-// Memory is what a node pays per container, so the heap stays small and gives back early.
-void TuneAllocator() {
-  (void)mallopt(M_ARENA_MAX, 1);
-  (void)mallopt(M_TOP_PAD, 4 << 10);
-  (void)mallopt(M_TRIM_THRESHOLD, 32 << 10);
-  (void)mallopt(M_MMAP_THRESHOLD, 64 << 10);
-}
 
 Status PrintVersion(std::string_view program) {
   const std::string text = StrCat(program, ":\n  Version:  ", CORTEN_VERSION, "\n  Revision: \n");

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "shim/container.h"
+#include "shim/footprint.h"
 #include "shim/publisher.h"
 #include "shim/reaper.h"
 #include "shim/task_service.h"
@@ -31,6 +32,7 @@ namespace {
 
 constexpr int kListenerDescriptor = 3;
 constexpr std::chrono::seconds kFlushLimit(5);  // for the last events, before Shutdown is answered
+constexpr std::chrono::seconds kIdle(2);  // without a call or an exit, before memory is given back
 constexpr std::chrono::seconds kFarewellLimit(2);  // for the answer itself
 
 struct Listener {
@@ -88,7 +90,9 @@ class Server {
         reaper_(loop),
         publisher_(loop, arguments.ns, ttrpc_address),
         context_{loop, reaper_, publisher_, {}, arguments.ns},
-        tasks_(context_, [this](std::function<void()> answer) { End(std::move(answer)); }),
+        tasks_(
+            context_, [this] { Busy(); },
+            [this](std::function<void()> answer) { End(std::move(answer)); }),
         ttrpc_(loop, Options()) {
     tasks_.Register(ttrpc_);
   }
@@ -110,11 +114,27 @@ class Server {
     return options;
   }
 
+  // Every call and exit comes by here. One timer runs while the shim is busy, none when it is idle.
+  void Busy() {
+    busy_ = true;
+    if (idle_timer_ == 0) idle_timer_ = loop_.After(kIdle, [this] { OnIdleTimer(); });
+  }
+  void OnIdleTimer() {
+    idle_timer_ = 0;
+    if (busy_) {
+      busy_ = false;
+      idle_timer_ = loop_.After(kIdle, [this] { OnIdleTimer(); });
+    } else {
+      ReleaseIdleMemory();
+    }
+  }
+
   void OnSignals(FdRef fd) {
     struct signalfd_siginfo info = {};
     while (read(fd.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
       switch (info.ssi_signo) {
         case SIGCHLD:
+          Busy();
           reaper_.Sweep();
           break;
         case SIGUSR1:
@@ -148,6 +168,8 @@ class Server {
   ShimContext context_;
   TaskService tasks_;
   wire::TtrpcServer ttrpc_;
+  Loop::TimerId idle_timer_ = 0;
+  bool busy_ = false;
 };
 
 }  // namespace

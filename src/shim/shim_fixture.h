@@ -144,6 +144,12 @@ struct SpecOptions {
   int64_t memory_limit = 0;  // bytes; 0: none
 };
 
+// The binary under test: the one built beside the test, or CORTEN_SHIM.
+inline std::string ShimBinary() {
+  const char* other = getenv("CORTEN_SHIM");
+  return other != nullptr ? other : CORTEN_SHIM_BINARY;
+}
+
 class ShimFixture : public testing::Test {
  protected:
   void SetUp() override {
@@ -222,7 +228,7 @@ class ShimFixture : public testing::Test {
     const std::string socket = root_ + "/s/" + id;
     const Fd listener = std::move(*wire::ListenUnix(socket, 0600));
     SpawnOptions spawn;
-    spawn.args = {CORTEN_SHIM_BINARY, "-namespace", ns_, "-id", id, "-address", root_ + "/d.sock"};
+    spawn.args = {ShimBinary(), "-namespace", ns_, "-id", id, "-address", root_ + "/d.sock"};
     spawn.env = {"PATH=" + path_, "TTRPC_ADDRESS=" + events_path()};
     spawn.work_dir = bundle(id);
     spawn.fds = {{listener, 3}};

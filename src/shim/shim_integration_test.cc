@@ -287,8 +287,8 @@ TEST_F(Shim, AfterKillNineDeleteCleansUp) {
   ASSERT_TRUE(shims_[0].Wait().ok());
   EXPECT_TRUE(IsAlive(pid)) << "the container outlives its shim";
   SpawnOptions spawn;
-  spawn.args = {CORTEN_SHIM_BINARY, "-namespace",      ns_,       "-id",        "c1",
-                "-address",         root_ + "/d.sock", "-bundle", bundle("c1"), "delete"};
+  spawn.args = {ShimBinary(), "-namespace",      ns_,       "-id",        "c1",
+                "-address",   root_ + "/d.sock", "-bundle", bundle("c1"), "delete"};
   spawn.work_dir = bundle("c1");
   const auto output = RunProgram(spawn, "", std::chrono::seconds(30));
   ASSERT_TRUE(output.ok() && output->status.ok()) << output->err;
@@ -401,6 +401,48 @@ TEST_F(Shim, APodsContainersShareItAndEndAlone) {
   EXPECT_EQ(Call<pb::StateResponse>("p1", "State", state)->status(),
             containerd::v1::types::RUNNING);
   EXPECT_TRUE(IsAlive(shims_[shim].pid()));
+}
+
+// One number of /proc/PID/smaps_rollup or status, in kB (or as it stands).
+int64_t ProcNumber(pid_t pid, const char* file, std::string_view name) {
+  const auto text = ReadFileAt(StrCat("/proc/", pid, "/", file), 1 << 20);
+  if (!text.ok()) return -1;
+  const size_t at = text->find(StrCat("\n", name, ":"));
+  return at == std::string::npos ? -1 : atoll(text->c_str() + at + name.size() + 2);
+}
+
+TEST_F(Shim, TwentyOfThemStayTiny) {
+  constexpr int kShims = 20;
+  for (int i = 0; i < kShims; ++i) {
+    const std::string id = StrCat("c", i);
+    RunContainer(id, {"/bin/busybox", "sleep", "1000"});
+    for (int call = 0; call < 20; ++call) ASSERT_TRUE(State(id).ok());
+  }
+  (void)sink_->UntilTopic("/tasks/start", kShims);
+  // Idle ones give their code back.
+  const pid_t last = shims_.back().pid();
+  EXPECT_TRUE(Eventually([&] { return ProcNumber(last, "smaps_rollup", "Rss") < 1650; }))
+      << ProcNumber(last, "smaps_rollup", "Rss") << " kB, a tenth of containerd's shim is 1650";
+  int64_t rss = 0;
+  int64_t pss = 0;
+  int64_t dirty = 0;
+  size_t descriptors = 0;
+  for (const Child& shim : shims_) {
+    rss += ProcNumber(shim.pid(), "smaps_rollup", "Rss");
+    pss += ProcNumber(shim.pid(), "smaps_rollup", "Pss");
+    dirty += ProcNumber(shim.pid(), "smaps_rollup", "Private_Dirty");
+    EXPECT_EQ(ProcNumber(shim.pid(), "status", "Threads"), 1);
+    descriptors += Dir::Open(StrCat("/proc/", shim.pid(), "/fd"))->List()->size();
+  }
+  printf("each of %d shims: RSS %lld kB, PSS %lld kB, private dirty %lld kB, %zu descriptors\n",
+         kShims, static_cast<long long>(rss / kShims), static_cast<long long>(pss / kShims),
+         static_cast<long long>(dirty / kShims), descriptors / kShims);
+#ifndef CORTEN_SANITIZED
+  EXPECT_LE(dirty / kShims, 157) << "4 % of containerd's shim";
+#endif
+  EXPECT_LE(descriptors / kShims, 16U);
+  if (getenv("CORTEN_SHOW_MAPS") != nullptr)
+    printf("%s\n", ReadFileAt(StrCat("/proc/", shims_[0].pid(), "/smaps"), 1 << 20)->c_str());
 }
 
 TEST_F(Shim, OtherUsersAreTurnedAway) {

@@ -302,9 +302,9 @@ struct TaskHandlers {
   }
 };
 
-TaskService::TaskService(ShimContext& context,
+TaskService::TaskService(ShimContext& context, std::function<void()> called,
                          std::function<void(std::function<void()> answer)> shutdown)
-    : context_(context), shutdown_(std::move(shutdown)) {}
+    : context_(context), called_(std::move(called)), shutdown_(std::move(shutdown)) {}
 
 Result<std::shared_ptr<Container>> TaskService::Find(const std::string& id) const {
   const auto found = containers_.find(id);
@@ -324,6 +324,7 @@ void TaskService::Register(wire::TtrpcServer& server) {
       wire::HandleMessage<Request, Response>(
           server, name, method,
           [handlers, handler](const CallInfo&, const Request& request, ReplyTo<Response> reply) {
+            handlers->service.called_();
             ((*handlers).*handler)(request, std::move(reply));
           });
     };

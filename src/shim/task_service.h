@@ -20,9 +20,10 @@ class TaskService {
   // Most containers one shim takes: a pod has few.
   static constexpr size_t kMaxContainers = 1024;
 
-  // `shutdown` is called once, when the last container is gone and the daemon has asked to end; it
-  // must call its argument when the answer may be sent.
-  TaskService(ShimContext& context, std::function<void(std::function<void()> answer)> shutdown);
+  // `called` runs before every call is handled. `shutdown` is called once, when the last container
+  // is gone and the daemon has asked to end; it must call its argument when the answer may be sent.
+  TaskService(ShimContext& context, std::function<void()> called,
+              std::function<void(std::function<void()> answer)> shutdown);
   void Register(wire::TtrpcServer& server);
   size_t containers() const { return containers_.size(); }
   // Multi-line state for SIGUSR1.
@@ -34,6 +35,7 @@ class TaskService {
   Result<std::shared_ptr<Container>> Find(const std::string& id) const;
 
   ShimContext& context_;
+  std::function<void()> called_;
   std::function<void(std::function<void()>)> shutdown_;
   std::map<std::string, std::shared_ptr<Container>, std::less<>>
       containers_;  // null: being created
