@@ -210,6 +210,12 @@ Status RunStart(const Arguments& arguments) {
   if (!input.socket_dir.empty() && symlink(dir.c_str(), "s") != 0 && errno != EEXIST) {
     return ErrnoError(errno, "link to socket directory");
   }
+  const std::string address = StrCat("unix://", path);
+  if (input.answer != StartInput::Answer::kProtobuf) {
+    // These daemons find a shim again by the file that the shim itself has left.
+    const Dir bundle = TRY(Dir::Open("."));
+    TRY(ReplaceFile(bundle, "address", address, 0644, FileReplacer::Durable::kNo));
+  }
   const Fd listener = TRY(ListenOrJoin(dir, path));
   FAILPOINT("shim.start.listening");
   if (listener.valid()) {
@@ -220,7 +226,7 @@ Status RunStart(const Arguments& arguments) {
     }
     FAILPOINT("shim.start.spawned");
   }
-  return WriteAll(FdRef(STDOUT_FILENO), EncodeStartAnswer(input.answer, StrCat("unix://", path)),
+  return WriteAll(FdRef(STDOUT_FILENO), EncodeStartAnswer(input.answer, address),
                   "standard output");
 }
 
