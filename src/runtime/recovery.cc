@@ -73,6 +73,8 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
   if (!binary.ok() && !link_.runtime.empty()) binary = core_.ResolveShim(link_.runtime);
   if (binary.ok()) link_.binary = std::move(*binary);
 
+  // First: a shim that was just starting waits for a reader of its log.
+  (void)core_.logs.Watch(bundle_);  // without it the shim's log is lost, nothing else
   const bool connected = Connect();
   FAILPOINT("runtime.recover.connected");
   if (!connected) return Bury();
@@ -125,7 +127,6 @@ bool Revival::IsSandbox() const {
 
 Outcome Revival::Adopt(ProcessStatus status) {
   init_.status = status;
-  (void)core_.logs.Watch(bundle_);  // without it the shim's log is lost, nothing else
   core_.table.Adopt(key_, link_, init_);
   FAILPOINT("runtime.recover.adopted");
   if (status == ProcessStatus::kStopped) return Outcome::kStopped;
@@ -171,6 +172,7 @@ Outcome Revival::Bury() {
   } else {
     core_.EndRemains(key_, endpoint_, link_.joined_sandbox);
   }
+  core_.logs.Forget(key_);
   (void)core_.bundles.Remove(key_);  // busy: met by the next Create of this id, or the next start
   core_.table.Remove(key_, exit);
   FAILPOINT("runtime.recover.removed");
@@ -181,11 +183,13 @@ Outcome Revival::Bury() {
 Outcome Revival::Leftover() {
   if (IsSandbox()) {
     // The sandbox's controller looks after it; it only must not be taken for a task.
+    core_.logs.Forget(key_);
     core_.table.Abandon(key_);
     (void)core_.pool.Release(link_.shim);
     return Outcome::kLeftover;
   }
   core_.LetGo(key_, link_.shim, link_.joined_sandbox);
+  core_.logs.Forget(key_);
   (void)core_.bundles.Remove(key_);  // as above
   core_.table.Abandon(key_);
   FAILPOINT("runtime.recover.leftover");

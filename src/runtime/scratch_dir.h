@@ -1,4 +1,5 @@
 // A directory of its own for one test, removed at the end. Tests only.
+// A program that a test starts may be told to work in the test's directory (CORTEN_TEST_SCRATCH) and leaves it alone.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,10 +14,17 @@ namespace corten::runtime {
 class ScratchDir {
  public:
   ScratchDir() {
+    const char* given = getenv("CORTEN_TEST_SCRATCH");
+    ours_ = given == nullptr;
+    if (!ours_) {
+      path_ = given;
+      return;
+    }
     char name[] = "/tmp/corten-runtime-XXXXXX";
     path_ = mkdtemp(name);
   }
   ~ScratchDir() {
+    if (!ours_) return;
     std::error_code ignored;  // what is left is a finding of the test, not of its end
     std::filesystem::remove_all(path_, ignored);
   }
@@ -34,6 +42,7 @@ class ScratchDir {
 
  private:
   std::string path_;
+  bool ours_ = true;
 };
 
 }  // namespace corten::runtime

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -131,11 +132,7 @@ std::vector<std::string> EventRecorder::Story(const TaskKey& task) {
 
 void RuntimeFixture::SetUp() {
   ASSERT_EQ(geteuid(), 0u) << "needs root";
-  fs::create_directories(dir_ / "rootfs/bin");
-  for (const char* name : {"proc", "dev", "sys", "tmp", "etc"}) fs::create_directories((dir_ / "rootfs/") + name);
-  fs::copy_file("/bin/busybox", dir_ / "rootfs/bin/busybox");
-  for (const char* name : {"sh", "true", "sleep", "echo", "cat", "kill", "ls"}) fs::create_symlink("busybox", (dir_ / "rootfs/bin/") + name);
-
+  if (!fs::exists(dir_ / "rootfs")) MakeRootfs();
   bool own = false;
   const std::string shim = ShimUnderTest(&own);
   ASSERT_EQ(access(shim.c_str(), X_OK), 0) << shim;
@@ -149,6 +146,13 @@ void RuntimeFixture::SetUp() {
   settings_.shim_dirs = {shim.substr(0, shim.rfind('/'))};
   if (own) settings_.shim.own_shim = shim;
   OpenDaemon();
+}
+
+void RuntimeFixture::MakeRootfs() {
+  fs::create_directories(dir_ / "rootfs/bin");
+  for (const char* name : {"proc", "dev", "sys", "tmp", "etc"}) fs::create_directories((dir_ / "rootfs/") + name);
+  fs::copy_file("/bin/busybox", dir_ / "rootfs/bin/busybox");
+  for (const char* name : {"sh", "true", "sleep", "echo", "cat", "kill", "ls"}) fs::create_symlink("busybox", (dir_ / "rootfs/bin/") + name);
 }
 
 void RuntimeFixture::TearDown() {
@@ -194,6 +198,7 @@ RecoveryReport RuntimeFixture::Reopen() {
   OpenDaemon();
   auto report = tasks_->Recover();
   EXPECT_TRUE(report.ok());
+  for (const std::string& trouble : report.ok() ? report->troubles : std::vector<std::string>()) std::cerr << "recovery: " << trouble << "\n";
   return report.ok() ? *report : RecoveryReport{};
 }
 

@@ -64,6 +64,7 @@ class RuntimeFixture : public testing::Test {
   void SetUp() override;
   void TearDown() override;
 
+  void MakeRootfs();
   // The daemon of this test: opened over the same directories each time.
   void OpenDaemon();
   void CloseDaemon();
@@ -137,7 +138,7 @@ class RuntimeFixture : public testing::Test {
   std::vector<std::string> Leaks();
 
   const ScratchDir dir_;
-  const std::string group_ = "corten-test-" + std::to_string(getpid());  // parent cgroup
+  const std::string group_ = "corten-test-" + dir_.path().substr(dir_.path().size() - 6);  // parent cgroup
   FakeContainers containers_;
   std::optional<events::Exchange> exchange_;
   std::optional<EventRecorder> events_;
