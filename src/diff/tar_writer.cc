@@ -32,7 +32,7 @@ bool FitsOctal(Field field, int64_t value) { return value >= 0 && (value >> ((fi
 
 void PutText(char* block, Field field, std::string_view text) {
   char* at = block + field.offset;
-  std::memcpy(at, text.data(), std::min(text.size(), field.size));
+  text.copy(at, field.size);
   // A cut name must not end in '/': old readers would take a file for a directory.
   if (text.size() > field.size && at[field.size - 1] == '/') {
     size_t end = field.size;
