@@ -9,6 +9,7 @@ std::vector<plugin::Descriptor> Builtins(const Environment& environment) {
   AddStorage(environment, list);
   AddRuntime(environment, list);
   AddServices(environment, list);
+  AddImages(list);
   AddServers(list);
   return list;
 }

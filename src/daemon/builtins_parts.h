@@ -10,6 +10,7 @@ void AddStorage(const Environment& environment, std::vector<plugin::Descriptor>&
 void AddDiffers(const Environment& environment, std::vector<plugin::Descriptor>& list);
 void AddRuntime(const Environment& environment, std::vector<plugin::Descriptor>& list);
 void AddServices(const Environment& environment, std::vector<plugin::Descriptor>& list);
+void AddImages(std::vector<plugin::Descriptor>& list);
 void AddServers(std::vector<plugin::Descriptor>& list);
 
 // A number as introspection exports it: "0.02".

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
+#include "image/json_text.h"
 
 namespace corten::image {
 
@@ -13,30 +14,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxEntries = 10000;
-constexpr int kMaxDepth = 64;
-
-// Refuses deep nesting before it costs stack.
-bool TooDeep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
 
 Result<Json> ParseObject(std::string_view text, std::string_view what) {
-  if (TooDeep(text)) return InvalidArgumentError(what, ": nested too deeply");
+  if (NestedTooDeep(text)) return InvalidArgumentError(what, ": nested too deeply");
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return InvalidArgumentError(what, ": not valid JSON");
   if (!json.is_object()) return InvalidArgumentError(what, ": not a JSON object");
@@ -212,15 +192,12 @@ Result<model::Descriptor> SelectManifest(content::Store& store, const model::Des
   return NotFoundError("no match for platform ", model::FormatPlatform(wanted), " in manifest ", target.digest.str());
 }
 
-Status LabelChildren(content::Store& store, const model::Descriptor& parent, const std::vector<model::Descriptor>& children) {
-  if (children.empty()) return Ok();
-  content::Info info;
-  info.digest = parent.digest;
-  content::FieldPaths paths;
+model::Labels ChildLabels(const std::vector<model::Descriptor>& children) {
+  model::Labels labels;
   std::map<std::string, int> next;
   for (const model::Descriptor& child : children) {
     std::string suffix;
-    if (model::IsManifestType(child.media_type) || model::IsIndexType(child.media_type)) {
+    if (model::IsManifestType(child.media_type)) {
       suffix = StrCat("m.", next["m."]++);
     } else if (model::IsLayerType(child.media_type)) {
       suffix = StrCat("l.", next["l."]++);
@@ -228,12 +205,20 @@ Status LabelChildren(content::Store& store, const model::Descriptor& parent, con
       const int number = next["config"]++;
       suffix = number == 0 ? std::string("config") : StrCat("config", number);
     } else {
-      suffix = StrCat(next[""]++);
+      suffix = StrCat(next[""]++);  // an index within an index, too
     }
-    const std::string key = StrCat("containerd.io/gc.ref.content.", suffix);
-    info.labels[key] = child.digest.str();
-    paths.push_back(StrCat("labels.", key));
+    labels[StrCat("containerd.io/gc.ref.content.", suffix)] = child.digest.str();
   }
+  return labels;
+}
+
+Status LabelChildren(content::Store& store, const model::Descriptor& parent, const std::vector<model::Descriptor>& children) {
+  if (children.empty()) return Ok();
+  content::Info info;
+  info.digest = parent.digest;
+  info.labels = ChildLabels(children);
+  content::FieldPaths paths;
+  for (const auto& [key, value] : info.labels) paths.push_back(StrCat("labels.", key));
   const content::Info done = TRY(store.Update(info, paths));
   return Ok();
 }

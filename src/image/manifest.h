@@ -49,6 +49,9 @@ Result<model::Platform> PlatformOf(content::Store& store, const model::Descripto
 // The manifest under `target` that runs best on `wanted` (PlatformMatch). kNotFound: "no match for platform".
 Result<model::Descriptor> SelectManifest(content::Store& store, const model::Descriptor& target, const model::Platform& wanted);
 
+// The labels containerd.io/gc.ref.content.* that keep `children`: config, l.N for layers, m.N for manifests, N for others.
+model::Labels ChildLabels(const std::vector<model::Descriptor>& children);
+
 // Sets containerd.io/gc.ref.content.* on `parent` for its children, so that the collector keeps them.
 Status LabelChildren(content::Store& store, const model::Descriptor& parent, const std::vector<model::Descriptor>& children);
 

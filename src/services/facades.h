@@ -22,6 +22,9 @@ class Service;
 namespace corten::diff {
 class Differ;
 }
+namespace corten::image {
+class Transfers;
+}
 
 namespace corten::services {
 
@@ -52,6 +55,12 @@ ServicePtr MakeEventsService(Executors executors, events::Exchange* exchange);
 using DifferFactory = std::function<std::unique_ptr<diff::Differ>(const model::Scope& scope)>;
 // Differs are tried in this order; kUnimplemented passes on to the next.
 ServicePtr MakeDiffService(Executors executors, std::vector<DifferFactory> differs);
+
+// Clients' named streams; who needs one takes it from the table.
+class StreamTable;
+ServicePtr MakeStreamingService(StreamTable* table);
+// Image transfers over streams of the table; has threads of its own, since a transfer waits for its client.
+ServicePtr MakeTransferService(image::Transfers* transfers, StreamTable* streams);
 
 // Publishes metadata changes as containerd's events.
 metadata::ChangeObserver MakeChangePublisher(events::Exchange* exchange);

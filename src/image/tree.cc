@@ -1,0 +1,98 @@
+#include "image/tree.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "image/manifest.h"
+
+namespace corten::image {
+
+namespace {
+
+constexpr int kRankStep = 1000;
+constexpr int kMaxDepth = 16;  // of indices within indices
+
+bool Suits(const StoreRequest& request, const model::Descriptor& descriptor) {
+  return !descriptor.platform.has_value() || Rank(request.platforms, *descriptor.platform) >= 0;
+}
+
+}  // namespace
+
+int Rank(const std::vector<model::Platform>& wishes, const model::Platform& platform) {
+  if (wishes.empty()) return 0;
+  for (size_t i = 0; i < wishes.size(); ++i) {
+    const int match = model::PlatformMatch(model::NormalizePlatform(wishes[i]), model::NormalizePlatform(platform));
+    if (match >= 0) return static_cast<int>(i) * kRankStep + match;
+  }
+  return -1;
+}
+
+std::vector<model::Descriptor> WantedChildren(const StoreRequest& request, const model::Descriptor& parent, std::vector<model::Descriptor> children) {
+  if (model::IsManifestType(parent.media_type)) {
+    if (request.all_metadata && !Suits(request, parent)) {
+      std::erase_if(children, [](const model::Descriptor& child) { return model::IsLayerType(child.media_type); });
+    }
+    return children;
+  }
+  if (!request.all_metadata) std::erase_if(children, [&](const model::Descriptor& child) { return !Suits(request, child); });
+  if (request.manifest_limit > 0 && model::IsIndexType(parent.media_type)) {
+    const auto rank = [&](const model::Descriptor& child) {
+      const int found = child.platform.has_value() ? Rank(request.platforms, *child.platform) : -1;
+      return found < 0 ? INT32_MAX : found;
+    };
+    std::stable_sort(children.begin(), children.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    if (children.size() > request.manifest_limit) children.resize(request.manifest_limit);
+  }
+  return children;
+}
+
+Status WalkTree(content::Store& store, const StoreRequest& request, const model::Descriptor& root, const VisitBlob& visit) {
+  struct Item {
+    model::Descriptor blob;
+    model::Descriptor parent;
+    int depth = 0;
+  };
+  std::vector<Item> queue = {{root, {}, 0}};
+  std::set<model::Digest> seen = {root.digest};
+  for (size_t at = 0; at < queue.size(); ++at) {
+    const Item item = queue[at];
+    TRY(visit(item.blob, item.depth == 0 ? nullptr : &item.parent));
+    std::vector<model::Descriptor> children = TRY(Children(store, item.blob));
+    if (children.empty()) continue;
+    if (item.depth == kMaxDepth) return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
+    TRY(LabelChildren(store, item.blob, children));
+    for (model::Descriptor& child : WantedChildren(request, item.blob, std::move(children))) {
+      if (seen.insert(child.digest).second) queue.push_back({std::move(child), item.blob, item.depth + 1});
+    }
+  }
+  return Ok();
+}
+
+Status ForEachAtOnce(size_t count, int limit, const std::function<Status(size_t)>& work) {
+  std::mutex mutex;  // guards problem
+  std::optional<Error> problem;
+  std::atomic<size_t> next{0};
+  std::atomic<bool> stop{false};
+  const auto run = [&] {
+    while (!stop) {
+      const size_t i = next++;
+      if (i >= count) return;
+      Status done = work(i);
+      if (done.ok()) continue;
+      stop = true;
+      const std::lock_guard lock(mutex);
+      if (!problem.has_value()) problem = std::move(done).TakeError();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t t = 1; t < std::min(count, static_cast<size_t>(std::max(limit, 1))); ++t) threads.emplace_back(run);
+  run();
+  for (std::thread& thread : threads) thread.join();
+  if (problem.has_value()) return std::move(*problem);
+  return Ok();
+}
+
+}  // namespace corten::image
