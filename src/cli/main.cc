@@ -1,10 +1,20 @@
 // `corten`, and `ctr` when called by that name.
 #include <string>
 
+#include "cli/corten_verbs.h"
 #include "cli/session.h"
 #include "cli/verbs.h"
 
 namespace {
+
+// A group called alone does what its `list` does.
+void MakeListTheDefault(corten::cli::Command& group) {
+  for (const corten::cli::Command& command : group.commands) {
+    if (command.names[0] != "list") continue;
+    group.flags.insert(group.flags.end(), command.flags.begin(), command.flags.end());
+    group.action = command.action;
+  }
+}
 
 corten::cli::Command Program(const std::string& name) {
   using namespace corten::cli;
@@ -15,6 +25,15 @@ corten::cli::Command Program(const std::string& name) {
   root.flags = GlobalFlags();
   root.commands = {PluginsCommand(),   VersionCommand(), ContainersCommand(), ContentCommand(),   ImagesCommand(), LeasesCommand(),
                    NamespacesCommand(), SnapshotsCommand(), InfoCommand(),    DeprecationsCommand()};
+  if (name != "ctr") {
+    // Docker's words first; `images` alone lists.
+    std::vector<Command> friendly = {RunCommandVerb(), ExecCommandVerb(), PsVerb(), LogsVerb(), StopVerb(), KillVerb(), RmVerb(),
+                                     RmiVerb(), InspectVerb(), ImportVerb(), SaveVerb()};
+    root.commands.insert(root.commands.begin(), friendly.begin(), friendly.end());
+    for (Command& command : root.commands) {
+      if (command.names[0] == "images") MakeListTheDefault(command);
+    }
+  }
   return root;
 }
 

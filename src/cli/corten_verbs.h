@@ -1,0 +1,27 @@
+// The friendly verbs of `corten` itself, docker-style; the ctr tree stands beside them.
+#pragma once
+
+#include "cli/command.h"
+#include "cli/session.h"
+#include "cli/verbs.h"
+
+namespace corten::cli {
+
+inline constexpr const char* kLogLabel = "corten.io/log-path";  // where a detached container's output goes
+
+// The image of this name, tried as it is and in Docker's long form. kNotFound with a hint how to get it.
+Result<metadata::Image> FindImage(Session& session, const std::string& name);
+
+Command RunCommandVerb();
+Command ExecCommandVerb();
+Command PsVerb();
+Command StopVerb();
+Command KillVerb();
+Command RmVerb();
+Command RmiVerb();
+Command LogsVerb();
+Command InspectVerb();
+Command ImportVerb();
+Command SaveVerb();
+
+}  // namespace corten::cli

@@ -1,0 +1,61 @@
+// Standard input and output between this terminal and a container's process, through FIFOs that the shim opens.
+//
+// Life cycle: Create (makes the FIFOs) -> the task or exec is created with io() -> Start (copies in a thread) -> Finish
+// after the process has ended (copies what is left, at most kDrain, and removes the FIFOs). The destructor does the same
+// without waiting.
+// With a terminal the caller's terminal is raw from Start to Finish.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "base/dir.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "client/tasks.h"
+#include "os/pty.h"
+
+namespace corten::cli {
+
+inline constexpr std::chrono::seconds kDrain(10);  // a grandchild may hold the pipe for ever
+
+struct StdioOptions {
+  std::string parent = "/run/containerd/fifo";  // where the directory of the FIFOs is made
+  std::string id;                               // names the FIFOs
+  bool terminal = false;
+  bool input = true;                            // false: the process gets no standard input
+};
+
+class Stdio {
+ public:
+  static Result<std::unique_ptr<Stdio>> Create(const StdioOptions& options);
+  ~Stdio();
+  Stdio(const Stdio&) = delete;
+  Stdio& operator=(const Stdio&) = delete;
+
+  const client::TaskIo& io() const { return io_; }
+  // `on_input_end` is called once, from the copying thread, when our standard input has ended.
+  Status Start(std::function<void()> on_input_end);
+  // REQUIRES: the process has ended.
+  void Finish();
+
+ private:
+  Stdio(Dir dir, client::TaskIo io, bool input) : dir_(std::move(dir)), io_(std::move(io)), has_input_(input) {}
+  void Copy();
+  Dir dir_;
+  client::TaskIo io_;
+  bool has_input_;
+  std::function<void()> on_input_end_;
+  Fd in_;
+  Fd out_;
+  Fd err_;
+  Pipe stop_;
+  std::optional<os::RawMode> raw_;
+  std::thread thread_;
+};
+
+}  // namespace corten::cli
