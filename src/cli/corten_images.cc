@@ -2,12 +2,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include <cstdio>
+#include <map>
+#include <mutex>
+
 #include "cli/corten_verbs.h"
+#include "cli/table.h"
 #include "image/export.h"
-#include "image/import.h"
-#include "image/manifest.h"
-#include "image/unpack.h"
+#include "image/transfers.h"
 #include "model/reference.h"
 
 namespace corten::cli {
@@ -46,46 +48,100 @@ Result<int> Rmi(Session& session, const Values& values) {
   return 0;
 }
 
-// The name an archive's entry asks for; "" if none.
-std::string NameOf(const model::Descriptor& descriptor, const std::string& base) {
-  const auto full = descriptor.annotations.find("io.containerd.image.name");
-  if (full != descriptor.annotations.end()) return full->second;
-  const auto tag = descriptor.annotations.find("org.opencontainers.image.ref.name");
-  if (tag == descriptor.annotations.end()) return "";
-  return tag->second.find('/') != std::string::npos ? tag->second : StrCat(base, ":", tag->second);
+// What a long operation does, as it does it: on a terminal one line that is redrawn and a line for each finished part,
+// elsewhere the finished parts only.
+class ProgressLines {
+ public:
+  void operator()(const image::Progress& progress) {
+    const std::lock_guard lock(mutex_);
+    if (progress.name.empty()) return Line(progress.event);
+    Part& part = parts_[progress.name];
+    const bool ended = progress.event == "complete" || progress.event == "already exists" || progress.event == "extracted" || progress.event == "saved";
+    if (ended && part.event != progress.event) Line(StrCat(progress.name, ": ", progress.event));
+    part.event = progress.event;
+    part.bytes = progress.progress;
+    if (terminal_ && !ended) Draw();
+  }
+  // Ends the redrawn line.
+  void Finish() {
+    const std::lock_guard lock(mutex_);
+    Clear();
+  }
+
+ private:
+  struct Part {
+    std::string event;
+    int64_t bytes = 0;
+  };
+  void Clear() {
+    if (drawn_) (void)fputs("\r\033[K", stderr);
+    drawn_ = false;
+  }
+  void Line(const std::string& text) {
+    Clear();
+    (void)fprintf(stderr, "%s\n", text.c_str());
+  }
+  void Draw() {
+    int64_t bytes = 0;
+    size_t open = 0;
+    for (const auto& [name, part] : parts_) {
+      bytes += part.bytes;
+      if (part.event == "downloading" || part.event == "extracting") ++open;
+    }
+    (void)fprintf(stderr, "\r\033[K%zu of %zu parts at work, %s", open, parts_.size(), BinarySize(bytes).c_str());
+    drawn_ = true;
+  }
+  std::mutex mutex_;  // guards all below: progress comes from several threads
+  std::map<std::string, Part> parts_;
+  const bool terminal_ = isatty(2) == 1;
+  bool drawn_ = false;
+};
+
+// The journeys of images, with this daemon's stores on the other end of the connection.
+image::Transfers MakeTransfers(Session& session, const std::string& snapshotter) {
+  image::TransferOptions options;
+  options.stores = &session.stores();
+  options.images = &session.images();
+  options.leases = &session.leases();
+  options.make_differ = [connection = session.connection()](const model::Scope& scope) { return client::RemoteDiffer(connection, scope); };
+  options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/false}};
+  return image::Transfers(std::move(options));
 }
 
 Result<int> ImportFrom(Session& session, const Values& values, FdRef file, const std::string& name) {
-  metadata::Lease lease;
-  const Time until = AddNanos(Now(), int64_t{24} * 3600 * 1000000000);
-  lease.labels["containerd.io/gc.expire"] = FormatRfc3339({until.seconds, 0});
-  const metadata::Lease held = TRY(session.leases().Create(session.ns(), std::move(lease)));
-  const model::Scope scope{session.ns(), held.id};
-  const auto import = [&]() -> Result<int> {
-    const std::unique_ptr<content::Store> content = session.stores().Content(scope);
-    FileSource source(file, name);
-    const model::Descriptor index = TRY(image::ImportArchive(*content, source, {}));
-    const std::vector<model::Descriptor> entries = TRY(image::Children(*content, index));
-    int stored = 0;
-    for (const model::Descriptor& entry : entries) {
-      const std::string image_name = NameOf(entry, values.Text("base-name"));
-      if (image_name.empty()) continue;
-      metadata::Image image;
-      image.name = image_name;
-      image.target = entry;
-      image.target.annotations.clear();
-      Result<metadata::Image> put = session.images().Create(scope, image, std::nullopt);
-      if (!put.ok() && put.error().Is(Code::kAlreadyExists)) put = session.images().Update(scope, image, {}, std::nullopt);
-      if (!put.ok()) return std::move(put).TakeError();
-      PrintLine(image_name);
-      ++stored;
-    }
-    if (stored == 0) return InvalidArgumentError(name, ": the archive names no image; give a name with --base-name");
-    return 0;
-  };
-  Result<int> code = import();
-  (void)session.leases().Delete(session.ns(), held.id, false);  // it expires by itself
-  return code;
+  const std::string snapshotter = TRY(session.SnapshotterName(values));
+  image::Transfers transfers = MakeTransfers(session, snapshotter);
+  FileSource source(file, name);
+  image::StoreRequest request;
+  request.extra_references = {{values.Text("base-name"), /*is_prefix=*/true, /*allow_overwrite=*/true, false, false}};
+  request.unpacks = {{model::HostPlatform(), snapshotter}};
+  ProgressLines lines;
+  const Status done = transfers.Import(session.scope(), source, request, /*compress=*/false, [&](const image::Progress& progress) { lines(progress); }, {});
+  lines.Finish();
+  if (!done.ok()) return done.error().Clone().Context(name);
+  return 0;
+}
+
+Result<int> Pull(Session& session, const Values& values) {
+  if (values.args.size() != 1) return InvalidArgumentError("name one image: corten pull [flags] IMAGE");
+  const std::string reference = TRY(model::NormalizeDockerReference(values.Arg(0)));
+  const std::string snapshotter = TRY(session.SnapshotterName(values));
+  image::Transfers transfers = MakeTransfers(session, snapshotter);
+  image::RegistryOptions registry;
+  registry.hosts_dir = values.Text("hosts-dir");
+  if (values.Bool("plain-http")) registry.default_scheme = "http";
+  image::StoreRequest request;
+  request.name = reference;
+  model::Platform platform = model::HostPlatform();
+  if (const std::string wanted = values.Text("platform"); !wanted.empty()) platform = TRY(model::ParsePlatform(wanted));
+  request.platforms = {platform};
+  request.unpacks = {{platform, snapshotter}};
+  ProgressLines lines;
+  const Status done = transfers.Pull(session.scope(), reference, registry, request, [&](const image::Progress& progress) { lines(progress); }, {});
+  lines.Finish();
+  if (!done.ok()) return done.error().Clone().Context(StrCat("pull ", reference));
+  PrintLine(reference);
+  return 0;
 }
 
 Result<int> Import(Session& session, const Values& values) {
@@ -132,12 +188,17 @@ Result<metadata::Image> FindImage(Session& session, const std::string& name) {
     Result<metadata::Image> other = session.images().Get(session.ns(), *full);
     if (other.ok() || !other.error().Is(Code::kNotFound)) return other;
   }
-  return NotFoundError("image ", Quoted(name), " is not here: `corten images` lists what is, `corten import FILE` brings an archive in: not found");
+  return NotFoundError("image ", Quoted(name), " is not here: `corten images` lists what is; get it with `corten pull` or `corten import`: not found");
 }
 
 Command RmiVerb() { return {{"rmi"}, "remove images and what only they need", "IMAGE...", "", {}, {}, Connected(&Rmi)}; }
 Command ImportVerb() {
-  return {{"import"}, "bring images in from an OCI or Docker archive", "FILE|-", "", {TextFlag({"base-name"}, "name for images that have only a tag", "imported")}, {}, Connected(&Import)};
+  return {{"import"}, "bring images in from an OCI or Docker archive", "FILE|-", "", {TextFlag({"base-name"}, "name for images that have only a tag", "imported"), SnapshotterFlag()}, {}, Connected(&Import)};
+}
+Command PullVerb() {
+  return {{"pull"}, "fetch an image from a registry", "IMAGE", "",
+          {TextFlag({"platform"}, "e.g. linux/arm64 (default: this machine's)"), BoolFlag({"plain-http"}, "speak HTTP without TLS"),
+           TextFlag({"hosts-dir"}, "directory with hosts.toml files for registries", "/etc/containerd/certs.d"), SnapshotterFlag()}, {}, Connected(&Pull)};
 }
 Command SaveVerb() { return {{"save"}, "write images into an archive", "FILE|- IMAGE...", "", {}, {}, Connected(&Save)}; }
 

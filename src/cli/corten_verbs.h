@@ -23,5 +23,6 @@ Command LogsVerb();
 Command InspectVerb();
 Command ImportVerb();
 Command SaveVerb();
+Command PullVerb();
 
 }  // namespace corten::cli

@@ -27,7 +27,7 @@ corten::cli::Command Program(const std::string& name) {
                    NamespacesCommand(), SnapshotsCommand(), InfoCommand(),    DeprecationsCommand()};
   if (name != "ctr") {
     // Docker's words first; `images` alone lists.
-    std::vector<Command> friendly = {RunCommandVerb(), ExecCommandVerb(), PsVerb(), LogsVerb(), StopVerb(), KillVerb(), RmVerb(),
+    std::vector<Command> friendly = {PullVerb(), RunCommandVerb(), ExecCommandVerb(), PsVerb(), LogsVerb(), StopVerb(), KillVerb(), RmVerb(),
                                      RmiVerb(), InspectVerb(), ImportVerb(), SaveVerb()};
     root.commands.insert(root.commands.begin(), friendly.begin(), friendly.end());
     for (Command& command : root.commands) {
