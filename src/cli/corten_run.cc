@@ -165,9 +165,14 @@ Result<int> Run(const Values& values) {
   const oci::SpecRequest request = TRY(SpecOf(values, session->ns().str(), id, prepared.config));
   const std::string spec = TRY(oci::MakeSpec(request));
 
+  // What the undo steps refer to is declared before them.
+  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session->stores().Snapshots(session->scope(), snapshotter));
+  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session->connection(), session->scope());
+  const model::ContainerId container_id(id);
+  bool task_exists = false;
   Undo undo;
   metadata::Container container;
-  container.id = model::ContainerId(id);
+  container.id = container_id;
   container.image = image.name;
   container.runtime = {values.Text("runtime"), RuntimeOptions(values)};
   container.spec = model::Any{std::string(oci::kSpecType), spec};
@@ -176,21 +181,19 @@ Result<int> Run(const Values& values) {
   container.labels = ParseLabels(values.List("label"));
   const std::string log_path = detach ? TRY(LogPath(values, session->ns().str(), id)) : std::string();
   if (detach) container.labels[kLogLabel] = log_path;
-  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session->stores().Snapshots(session->scope(), snapshotter));
   const std::vector<model::Mount> rootfs = TRY(snapshots->Prepare(id, prepared.chain_id, {}));
   undo.Add([&] { (void)snapshots->Remove(id); });
-  const metadata::Container made = TRY(session->containers().Create(session->scope(), container));
-  undo.Add([&] { (void)session->containers().Delete(session->scope(), made.id); });
-
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session->connection(), session->scope());
+  TRY(session->containers().Create(session->scope(), container));
+  undo.Add([&] { (void)session->containers().Delete(session->scope(), container_id); });
+  undo.Add([&] {
+    if (task_exists) (void)tasks->Delete(container_id, {});
+  });
   if (detach) {
     client::TaskIo io;
     io.out = io.err = StrCat("file://", log_path);
-    const uint32_t pid = TRY(tasks->Create(made.id, rootfs, io, std::nullopt));
-    undo.Add([&] { (void)tasks->Delete(made.id, {}); });
-    const uint32_t started = TRY(tasks->Start(made.id, {}));
-    (void)pid;
-    (void)started;
+    TRY(tasks->Create(container_id, rootfs, io, std::nullopt));
+    task_exists = true;
+    TRY(tasks->Start(container_id, {}));
     undo.Keep();
     PrintLine(id);
     return 0;
@@ -200,14 +203,10 @@ Result<int> Run(const Values& values) {
   options.terminal = values.Bool("tty");
   options.input = values.Bool("interactive") || values.Bool("tty");
   const std::unique_ptr<Stdio> stdio = TRY(Stdio::Create(options));
-  const uint32_t pid = TRY(tasks->Create(made.id, rootfs, stdio->io(), std::nullopt));
-  (void)pid;
-  bool task_exists = true;
-  undo.Add([&] {
-    if (task_exists) (void)tasks->Delete(made.id, {});
-  });
-  const int code = TRY(RunInForeground(*tasks, made.id, {}, *stdio));
-  const Result<client::TaskExit> deleted = tasks->Delete(made.id, {});
+  TRY(tasks->Create(container_id, rootfs, stdio->io(), std::nullopt));
+  task_exists = true;
+  const int code = TRY(RunInForeground(*tasks, container_id, {}, *stdio));
+  const Result<client::TaskExit> deleted = tasks->Delete(container_id, {});
   task_exists = false;
   if (!deleted.ok()) log::Warn("the task was not deleted", {{"error", deleted.error().text()}});
   if (!values.Bool("rm")) undo.Keep();
