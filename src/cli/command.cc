@@ -102,7 +102,8 @@ class Parser {
       if (!parsed.ok()) {
         (void)printf("Incorrect Usage: %s\n\n", parsed.error().text().c_str());
         PrintHelp(path, *command, command == &root_);
-        return Fail(parsed.error());
+        (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), parsed.error().text().c_str());
+        return 1;
       }
       if (help) {
         PrintHelp(path, *command, command == &root_);

@@ -179,8 +179,11 @@ Result<int> Run(const Values& values) {
   container.snapshotter = snapshotter;
   container.snapshot_key = id;
   container.labels = ParseLabels(values.List("label"));
-  const std::string log_path = detach ? TRY(LogPath(values, session->ns().str(), id)) : std::string();
-  if (detach) container.labels[kLogLabel] = log_path;
+  std::string log_path;
+  if (detach) {
+    log_path = TRY(LogPath(values, session->ns().str(), id));
+    container.labels[kLogLabel] = log_path;
+  }
   const std::vector<model::Mount> rootfs = TRY(snapshots->Prepare(id, prepared.chain_id, {}));
   undo.Add([&] { (void)snapshots->Remove(id); });
   TRY(session->containers().Create(session->scope(), container));
