@@ -26,7 +26,8 @@ class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types
   SubscribeReactor(events::Exchange* exchange, const std::vector<std::string>& filters) {
     Result<std::unique_ptr<events::Subscription>> subscription = exchange->Subscribe(filters, [this] { Pump(); });
     if (!subscription.ok()) {
-      Finish(ToGrpc(subscription.error()));
+      // Wire: containerd answers Unknown here, and ctr prints the status as it is (golden: tasks.scenario).
+      Finish(ToGrpc(UnknownError("subscription error: failed parsing subscription filters: ", subscription.error().WireText())));
       return;
     }
     {

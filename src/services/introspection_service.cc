@@ -45,7 +45,10 @@ class IntrospectionService final : public wire_api::Introspection::CallbackServi
   grpc::ServerUnaryReactor* Plugins(grpc::CallbackServerContext* context, const wire_api::PluginsRequest* request,
                                     wire_api::PluginsResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
-      const model::Filter filter = TRY(model::Filter::Parse(FromProto(request->filters())));
+      Result<model::Filter> parsed = model::Filter::Parse(FromProto(request->filters()));
+      // Wire: containerd puts the marker in front as well (golden: storage.scenario).
+      if (!parsed.ok()) return InvalidArgumentError("invalid argument: ", parsed.error().WireText());
+      const model::Filter& filter = parsed.value();
       for (const plugin::Record& record : source_.plugins()) {
         const bool wanted = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
           if (path == std::vector<std::string>{"type"}) return record.type;

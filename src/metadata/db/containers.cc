@@ -140,7 +140,7 @@ Result<Container> Containers::Get(const model::Namespace& ns, const model::Conta
 
 Result<std::vector<Container>> Containers::List(const model::Namespace& ns, const Filters& filters) {
   TRY(CheckNamespace(ns));
-  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  const model::Filter filter = TRY(ParseListFilters(filters));
   std::vector<Container> containers;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kContainers}));

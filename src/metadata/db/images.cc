@@ -124,7 +124,7 @@ Result<Image> Images::Get(const model::Namespace& ns, const std::string& name) {
 
 Result<std::vector<Image>> Images::List(const model::Namespace& ns, const Filters& filters) {
   TRY(CheckNamespace(ns));
-  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  const model::Filter filter = TRY(ParseListFilters(filters));
   std::vector<Image> images;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kImages}));

@@ -96,7 +96,7 @@ Status Leases::Delete(const model::Namespace& ns, const model::LeaseId& id, bool
 
 Result<std::vector<Lease>> Leases::List(const model::Namespace& ns, const Filters& filters) {
   TRY(CheckNamespace(ns));
-  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  const model::Filter filter = TRY(ParseListFilters(filters));
   std::vector<Lease> leases;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kLeases}));

@@ -237,7 +237,7 @@ TEST_F(ObjectsTest, ListsAreFilteredAndInByteOrder) {
   EXPECT_THAT(names({"name~=/^c/"}), ElementsAre("c/d"));
   EXPECT_THAT(names({"target.mediatype~=manifest,target.digest!=x"}), ElementsAre("a", "b", "c/d"));
   EXPECT_FAILS(db_->images().List(kDefault, {"name="}), Code::kInvalidArgument,
-               "filters: parse error: [name >|=|< ]: unsupported operator \"=\": invalid argument");
+               "filters: parse error: [name >|=|< ]: unsupported operator \"=\": invalid argument: invalid argument");
   EXPECT_TRUE(db_->images().List(model::Namespace("none"), {})->empty());
   ASSERT_OK(db_->containers().Create(kScope, MakeContainer("c1")));
   EXPECT_EQ(db_->containers().List(kDefault, {"runtime.name==io.containerd.runc.v2,image==img,labels.a,id==c1"})->size(), 1U);

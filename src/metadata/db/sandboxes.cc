@@ -91,7 +91,7 @@ Result<Sandbox> Sandboxes::Get(const model::Namespace& ns, const model::SandboxI
 
 Result<std::vector<Sandbox>> Sandboxes::List(const model::Namespace& ns, const Filters& filters) {
   TRY(CheckNamespace(ns));
-  const model::Filter filter = TRY(model::Filter::Parse(filters));
+  const model::Filter filter = TRY(ParseListFilters(filters));
   std::vector<Sandbox> sandboxes;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket rows = TRY(FindIn(tx, ns, {key::kSandboxes}));

@@ -151,6 +151,12 @@ Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std:
 
 Status CheckLabels(const model::Labels& labels, std::string_view context) { return model::ValidateLabels(labels).Context(context); }
 
+Result<model::Filter> ParseListFilters(const std::vector<std::string>& filters) {
+  Result<model::Filter> filter = model::Filter::Parse(filters);
+  if (filter.ok()) return filter;
+  return InvalidArgumentError(filter.error().WireText(), ": invalid argument");
+}
+
 Status CheckNamespace(const model::Namespace& ns) {
   if (ns.empty()) return FailedPreconditionError("namespace is required");
   return model::ValidateIdentifier(ns.str(), "identifier").Context("namespace validation");

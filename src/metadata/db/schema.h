@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "bolt/tx.h"
 #include "metadata/stores.h"
+#include "model/filter.h"
 #include "model/ids.h"
 #include "model/labels.h"
 
@@ -119,5 +120,8 @@ Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std:
 // kInvalidArgument `CONTEXT: label key and value ...`.
 Status CheckLabels(const model::Labels& labels, std::string_view context);
 Status CheckNamespace(const model::Namespace& ns);  // kFailedPrecondition if empty; kInvalidArgument
+// The filters of a List of containers, images, leases or sandboxes.
+// Wire: containerd ends these parse errors with the marker twice, and ctr shows it (golden: storage.scenario).
+Result<model::Filter> ParseListFilters(const std::vector<std::string>& filters);
 
 }  // namespace corten::metadata
