@@ -18,14 +18,17 @@ clean_up() {
 trap clean_up EXIT
 
 show() {
-  echo
-  echo "\$ $*"
+  local word line="\$"
+  for word; do
+    case $word in *[[:space:]]*) line="$line '$word'" ;; *) line="$line $word" ;; esac
+  done
+  printf '\n%s\n' "$line"
   "$@"
 }
 corten() { "$rooms/cli/corten" --address "$scratch/corten.sock" --namespace demo "$@"; }
 
 echo "An image is made from this machine's busybox."
-image=$(CORTEN_IMAGES=$scratch/images tests/images/make.sh small 2>/dev/null)/busybox.tar
+image=$(CORTEN_IMAGES=$scratch/images tests/images/make.sh demo 2>/dev/null)/busybox.tar
 
 "$rooms/daemon/cortend" --root "$scratch/root" --state "$scratch/state" --address "$scratch/corten.sock" --config tests/demo/config.toml \
   >"$scratch/cortend.log" 2>&1 &
@@ -40,9 +43,10 @@ show corten version
 show corten import "$image"
 show corten images
 show corten run --rm corten.test/busybox:1 sh -c 'echo "Hello from $(hostname), process $$ of its own world"; cat /etc/hostname'
-show corten run -d --name clock corten.test/busybox:1 sh -c 'while :; do date; sleep 1; done'
+show corten run -d --name clock corten.test/busybox:1 sh -c 'trap exit TERM; while :; do date; sleep 1; done'
 show corten ps
 show corten exec clock ps
+show corten logs clock
 show corten stop clock
 show corten rm clock
 show corten rmi corten.test/busybox:1

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the test images. Usage: make.py OUT small|bench      (make.sh calls it and keeps the results)
+"""Makes the test images. Usage: make.py OUT demo|small|bench      (make.sh calls it and keeps the results)
 
 OUT gets one OCI archive per image (NAME.tar), busybox.docker.tar, the layout directories (layout/NAME, for pushing to a
 registry), broken/NAME.tar, and images.json: for each good image its reference, manifest digest, layers and diff ids.
@@ -159,6 +159,7 @@ def big(layout, scratch):
 
 
 SHAPES = {
+    "demo": {"busybox": busybox},
     "small": {
         "busybox": busybox, "odd": odd, "multi": multi,
         "many-gzip": many("gzip", 10, 1500, 12 << 20), "many-zstd": many("zstd", 10, 1500, 12 << 20),

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Makes the test images into a cache outside the tree and prints the directory. Usage: tests/images/make.sh [small|bench]
+# Makes the test images into a cache outside the tree and prints the directory. Usage: tests/images/make.sh [demo|small|bench]
 # Needs busybox-static, zstd and python3. CORTEN_IMAGES overrides the cache ($HOME/.cache/corten/images).
 # Images that were made from these scripts and this busybox are left alone.
 set -eu -o pipefail
 shape=${1:-small}
-case $shape in small | bench) ;; *) echo "usage: $0 [small|bench]" >&2; exit 2 ;; esac
+case $shape in demo | small | bench) ;; *) echo "usage: $0 [demo|small|bench]" >&2; exit 2 ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${CORTEN_IMAGES:-$HOME/.cache/corten/images}
 for tool in /bin/busybox zstd python3; do
