@@ -47,13 +47,12 @@ Result<std::unique_ptr<image::Transfers>> OpenTransfers(InitContext& context) {
   options.max_downloads = static_cast<int>(settings.max_concurrent_downloads);
   options.max_unpacks = static_cast<int>(settings.max_concurrent_unpacks);
   options.any_architecture = !settings.check_platform_supported;
-  // overlayfs first: it is what a wish without a name gets.
-  for (const std::string id : {"overlayfs", "native"}) {
-    const Result<snapshot::Driver*> driver = context.GetById(kSnapshotter, id);
-    if (!driver.ok()) continue;
+  // As containerd's default unpack_config: overlayfs and nothing else.
+  const Result<snapshot::Driver*> driver = context.GetById(kSnapshotter, "overlayfs");
+  if (driver.ok()) {
     const std::vector<std::string> capabilities = (*driver)->Capabilities();
     const bool rebase = std::find(capabilities.begin(), capabilities.end(), snapshot::kCapabilityRebase) != capabilities.end();
-    options.unpack.push_back({model::HostPlatform(), id, rebase});
+    options.unpack.push_back({model::HostPlatform(), "overlayfs", rebase});
   }
   return std::make_unique<image::Transfers>(std::move(options));
 }

@@ -105,7 +105,7 @@ class Exporter {
     for (const model::Platform& platform : options_.all_platforms ? std::vector{model::HostPlatform()} : platforms_) {
       const Result<model::Descriptor> manifest = SelectManifest(store_, image.target, platform);
       if (!manifest.ok() && !manifest.error().Is(Code::kNotFound)) return manifest.error().Clone();
-      if (!manifest.ok()) continue;
+      if (!manifest.ok() || !members_.contains(BlobPath(manifest->digest))) continue;
       for (DockerEntry& known : docker_) {
         if (known.manifest.digest == manifest->digest) {
           known.tags.push_back(FamiliarName(image.name));

@@ -101,7 +101,10 @@ class Importer {
     diff::BufferedChunks chunks(*plain, kReadSize);
     diff::TarReader tar(chunks);
     for (size_t members = 0;; ++members) {
-      const diff::TarEntry* entry = TRY(tar.Next());
+      Result<const diff::TarEntry*> next = tar.Next();
+      // Wire: clients know this one as Go's reader says it.
+      if (!next.ok() && next.error().text() == "archive: invalid tar header") return UnknownError("archive/tar: invalid tar header");
+      const diff::TarEntry* entry = TRY(std::move(next));
       if (entry == nullptr) break;
       if (members == kMaxMembers) return InvalidArgumentError("archive: more than ", kMaxMembers, " members");
       TRY(TakeMember(tar, *entry));

@@ -53,6 +53,23 @@ std::string MediaTypeOf(HttpResponse& response) {
   return type;
 }
 
+// Wire: what a registry or the way to it refuses has no code of its own; the code only steers retries in here.
+Error AsTold(Error error) {
+  if (error.Is(Code::kUnavailable) || error.Is(Code::kDeadlineExceeded)) return std::move(error).WithCode(Code::kUnknown);
+  return error;
+}
+
+// Wire: references are refused in the words of Go's URL parser, which clients show.
+Error NoReference(const std::string& text, Error error) {
+  const std::string host = text.substr(0, text.find('/'));
+  if (text.find("://") != std::string::npos) return UnknownError("invalid reference");
+  if (host.empty()) return UnknownError("hostname required");
+  if (host.find(' ') != std::string::npos) return UnknownError("parse ", Quoted(StrCat("dummy://", text)), ": invalid character \" \" in host name");
+  const size_t port = error.text().find("invalid port");
+  if (port != std::string::npos) return UnknownError("parse ", Quoted(StrCat("dummy://", text)), ": ", error.text().substr(port));
+  return error;
+}
+
 // How far a request came: of several hosts' errors the most advanced is told.
 enum class Stage { kNone, kTransport, kNotFound, kStatus, kOversized };
 
@@ -76,7 +93,9 @@ Registry::Registry(model::Reference reference, RegistryOptions options)
 Registry::~Registry() = default;
 
 Result<std::unique_ptr<Registry>> Registry::Open(const std::string& text, RegistryOptions options) {
-  model::Reference reference = TRY(model::ParseReference(text));
+  Result<model::Reference> parsed = model::ParseReference(text);
+  if (!parsed.ok()) return NoReference(text, std::move(parsed).TakeError());
+  model::Reference reference = std::move(parsed).value();
   for (const auto& [name, value] : options.headers) {
     if (name.find_first_of("\r\n:") != std::string::npos || value.find_first_of("\r\n") != std::string::npos) {
       return InvalidArgumentError("header ", Quoted(name), ": line breaks are not allowed");
@@ -192,7 +211,6 @@ Error StatusError(const std::string& method, const std::string& url, HttpRespons
   const Result<std::string> body = ReadBody(response, kMaxErrorBody);
   const std::string text = StrCat("unexpected status from ", method, " request to ", RedactUrl(url), ": ", response.StatusText(),
                                   body.ok() ? DecodeErrors(*body) : std::string());
-  if (response.status() == 401 || response.status() == 403) return Error(Code::kUnknown, text);
   return UnknownError(text);
 }
 
@@ -258,7 +276,7 @@ Result<model::Descriptor> Registry::Resolve() {
     }
     if (stage > Stage::kNotFound) break;
   }
-  if (best.has_value()) return std::move(*best);
+  if (best.has_value()) return AsTold(std::move(*best));
   return NotFoundError("no resolve hosts");
 }
 
@@ -313,7 +331,7 @@ class Registry::BlobSource final : public diff::ByteSource {
     if (all_missing) {
       return NotFoundError("could not fetch content descriptor ", blob_.digest.str(), " (", blob_.media_type, ") from remote");
     }
-    return std::move(*first);
+    return AsTold(std::move(*first));
   }
 
   Result<size_t> Read(std::span<char> buffer) override {
@@ -328,8 +346,8 @@ class Registry::BlobSource final : public diff::ByteSource {
       }
       if (!n.ok() && !n.error().Is(Code::kUnavailable)) return n;
       if (reopens_++ == kMaxReopens) {
-        if (!n.ok()) return n;
-        return UnavailableError("failed size validation: ", at_, " != ", blob_.size, ": unexpected EOF");
+        if (!n.ok()) return AsTold(std::move(n).TakeError());
+        return UnknownError("failed size validation: ", at_, " != ", blob_.size, ": unexpected EOF");
       }
       TRY(Open());
     }

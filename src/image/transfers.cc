@@ -73,6 +73,19 @@ Status UnpackInto(const TransferOptions& options, const Workplace& at, const Unp
 
 }  // namespace
 
+Status Transfers::CheckUnpacks(const StoreRequest& request) const {
+  if (request.unpacks.empty()) return Ok();
+  for (const UnpackWish& wish : request.unpacks) {
+    for (const UnpackTarget& target : options_.unpack) {
+      if (!wish.snapshotter.empty() && wish.snapshotter != target.snapshotter) continue;
+      if (wish.platform.os.empty() || (options_.any_architecture ? wish.platform.os == target.platform.os : Rank({target.platform}, wish.platform) >= 0)) {
+        return Ok();
+      }
+    }
+  }
+  return InvalidArgumentError("unable to initialize unpacker: no unpack platforms defined");
+}
+
 const UnpackTarget* Transfers::TargetFor(const StoreRequest& request, const model::Platform& platform) const {
   if (platform.os.empty()) return nullptr;
   for (const UnpackWish& wish : request.unpacks) {
@@ -96,6 +109,7 @@ Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive, 
   import_options.canceled = canceled;
   const model::Descriptor index = TRY(ImportArchive(*at.content, archive, import_options));
 
+  TRY(CheckUnpacks(request));
   std::vector<model::Descriptor> manifests;
   TRY(WalkTree(*at.content, request, index, [&](const model::Descriptor& blob, const model::Descriptor*) -> Status {
     if (canceled && canceled()) return CanceledError("import: canceled");
@@ -279,6 +293,7 @@ Status Transfers::Pull(const model::Scope& caller, const std::string& reference,
   const model::Descriptor root = TRY(registry->Resolve().Context("failed to resolve image"));
   tracker.Line(StrCat("Pulling from ", from));
   tracker.Root(request.name.empty() ? reference : request.name, "fetching image content", root);
+  TRY(CheckUnpacks(request));
   Workplace at{lease->scope(), options_.stores->Content(lease->scope()), &tracker, canceled};
   TRY(Puller(*this, request, at, registry.get()).Run(root));
   const std::vector<metadata::Image> saved = TRY(SaveImages(*options_.images, at.scope, request, root, Origin::kRequest, options_.clock()));

@@ -73,6 +73,8 @@ class Transfers {
 
  private:
   Result<std::vector<metadata::Image>> Find(const model::Scope& scope, const StoreRequest& source);
+  // kInvalidArgument: something is to be unpacked, but nowhere that is configured.
+  Status CheckUnpacks(const StoreRequest& request) const;
   // What `wishes` and the configuration agree on for an image of `platform`; null: it is not unpacked.
   const UnpackTarget* TargetFor(const StoreRequest& request, const model::Platform& platform) const;
 

@@ -12,7 +12,6 @@ namespace corten::image {
 
 namespace {
 
-constexpr int kRankStep = 1000;
 constexpr int kMaxDepth = 16;  // of indices within indices
 
 bool Suits(const StoreRequest& request, const model::Descriptor& descriptor) {
@@ -23,9 +22,13 @@ bool Suits(const StoreRequest& request, const model::Descriptor& descriptor) {
 
 int Rank(const std::vector<model::Platform>& wishes, const model::Platform& platform) {
   if (wishes.empty()) return 0;
+  const model::Platform image = model::NormalizePlatform(platform);
   for (size_t i = 0; i < wishes.size(); ++i) {
-    const int match = model::PlatformMatch(model::NormalizePlatform(wishes[i]), model::NormalizePlatform(platform));
-    if (match >= 0) return static_cast<int>(i) * kRankStep + match;
+    const model::Platform wish = model::NormalizePlatform(wishes[i]);
+    const bool has_features = std::all_of(image.os_features.begin(), image.os_features.end(), [&](const std::string& feature) {
+      return std::find(wish.os_features.begin(), wish.os_features.end(), feature) != wish.os_features.end();
+    });
+    if (wish.os == image.os && wish.architecture == image.architecture && wish.variant == image.variant && has_features) return static_cast<int>(i);
   }
   return -1;
 }

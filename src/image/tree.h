@@ -13,8 +13,8 @@
 
 namespace corten::image {
 
-// How well `platform` suits the wishes: the place of the first wish that takes it times 1000 plus the match, -1 if none
-// does. No wishes: everything suits.
+// The place of the first wish that `platform` is, -1 if none: what an architecture could run as well is not meant (an
+// arm64 wish does not fetch arm images). No wishes: everything suits.
 int Rank(const std::vector<model::Platform>& wishes, const model::Platform& platform);
 
 // The children of `parent` that a request goes into, best platform first where the number is limited.
