@@ -100,7 +100,7 @@ void Container::MountRootfs(Done done) {
 
 void Container::OpenIoAndCreate() {
   const ProcessIo::Owner owner = {request_.settings.io_uid, request_.settings.io_gid, context_.ns,
-                                  request_.id};
+                                  request_.id, request_.bundle};
   const auto self = shared_from_this();
   ProcessIo::Open(
       context_.loop, context_.reaper, request_.places, owner,

@@ -57,7 +57,7 @@ void Container::SpawnExec(const std::shared_ptr<Process>& process, DoneWith<pid_
   }
   const auto self = shared_from_this();
   const ProcessIo::Owner owner = {request_.settings.io_uid, request_.settings.io_gid, context_.ns,
-                                  request_.id};
+                                  request_.id, request_.bundle};
   ProcessIo::Open(
       context_.loop, context_.reaper, process->places, owner,
       [self, process, done](Result<std::unique_ptr<ProcessIo>> io) {

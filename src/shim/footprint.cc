@@ -38,9 +38,7 @@ void TuneAllocator() {
 
 void ReleaseIdleMemory() {
   (void)malloc_trim(0);
-#ifndef CORTEN_SANITIZED
   (void)dl_iterate_phdr(&DropCode, nullptr);
-#endif
 }
 
 }  // namespace corten::shim

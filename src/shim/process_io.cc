@@ -12,6 +12,7 @@
 
 #include "base/dir.h"
 #include "os/fifo.h"
+#include "wire/unix_socket.h"
 
 namespace corten::shim {
 
@@ -19,7 +20,7 @@ namespace {
 
 constexpr std::chrono::seconds kConsoleDeadline(30);
 constexpr std::chrono::seconds kLogProgramGrace(2);
-constexpr size_t kEarlyOutput = 4096;
+constexpr std::string_view kConsoleSocketName = "/ptyXXXXXX/pty.sock";  // below its directory
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -150,7 +151,10 @@ Status ProcessIo::OpenPlaces(const StdioPlaces& places, const Place& out_place,
       if (!terminal_) TRY(OpenOutput(1, ParsePlace(places.err).path, /*make=*/false, owner));
       break;
   }
-  if (terminal_) console_ = TRY(os::ConsoleSocket::Create());
+  if (terminal_) {
+    const bool fits = owner.bundle.size() + kConsoleSocketName.size() <= wire::kMaxSocketPath;
+    console_ = TRY(os::ConsoleSocket::Create(fits ? owner.bundle : ""));
+  }
   return Ok();
 }
 
@@ -229,14 +233,6 @@ std::string ProcessIo::console_path() const { return console_.has_value() ? cons
 void ProcessIo::CloseChildEnds() {
   in_child_.Reset();
   for (Output& output : outputs_) output.child_end.Reset();
-}
-
-std::string ProcessIo::TakeEarlyOutput() {
-  std::string text(kEarlyOutput, '\0');
-  const ssize_t got =
-      outputs_[1].source.valid() ? read(outputs_[1].source.get(), text.data(), text.size()) : 0;
-  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  return text;
 }
 
 void ProcessIo::Begin(std::function<void(Status)> done) {

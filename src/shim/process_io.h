@@ -57,6 +57,8 @@ class ProcessIo {
     gid_t gid = 0;
     std::string ns;
     std::string container;
+    std::string bundle;  // the console socket goes here if its path fits, so that it goes with the
+                         // container
   };
   using Opened = std::function<void(Result<std::unique_ptr<ProcessIo>> io)>;
 
@@ -70,8 +72,6 @@ class ProcessIo {
   StdioDescriptors ChildDescriptors() const;  // empty with a terminal
   std::string console_path() const;           // "" without a terminal
   void CloseChildEnds();
-  // What the runtime itself printed on the pipes, when it failed. Only before Begin.
-  std::string TakeEarlyOutput();
 
   // Takes the terminal that the runtime has sent, if there is one to come, and starts copying.
   // `done` runs once, inside or later. kDeadlineExceeded: no terminal within 30 s.
