@@ -60,12 +60,17 @@ Result<std::optional<Bucket>> Bucket::FindBucket(std::string_view name) const {
   Level leaf;
   const bool exact = TRY(SeekLeaf(*tx_, root, name, &leaf));
   if (!exact) return std::optional<Bucket>();
+  return OpenAt(leaf);
+}
+
+// The bucket that a leaf's element at its index holds. In a read transaction.
+Result<std::optional<Bucket>> Bucket::OpenAt(const Level& leaf) const {
   Item item;
   if (!LeafAt(leaf, leaf.index, &item)) return ElementDamage(*tx_, leaf);
   if (!item.is_bucket) return std::optional<Bucket>();
   const std::optional<BucketHeader> header = DecodeBucket(item.value);
   if (!header || depth_ >= kMaxBucketDepth || leaf.id == 0) {
-    return tx_->Damage(leaf.id, StrCat("bucket ", Quoted(name), " cannot be opened"));
+    return tx_->Damage(leaf.id, StrCat("bucket ", Quoted(item.key), " cannot be opened"));
   }
   return std::optional<Bucket>(Bucket(tx_, {header->root_page, header->sequence, header->inline_page}, depth_ + 1));
 }

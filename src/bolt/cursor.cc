@@ -158,6 +158,12 @@ Result<std::optional<Entry>> Cursor::Prev() {
   return entry;
 }
 
+Result<std::optional<Bucket>> Cursor::FindBucket() const {
+  if (at_ != At::kEntry) return std::optional<Bucket>();
+  if (bucket_.node_ != nullptr) return bucket_.FindBucket(key_);
+  return bucket_.OpenAt(path_.back());
+}
+
 Status Cursor::Delete() {
   TRY(bucket_.CheckWritable());
   if (at_ != At::kEntry) return FailedPreconditionError("cursor stands on no entry");

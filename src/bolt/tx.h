@@ -115,6 +115,7 @@ class Bucket {
   Status CheckBelowTop() const;
   Result<internal::Level> RootLevel() const;
   Status CheckNewName(std::string_view name) const;
+  Result<std::optional<Bucket>> OpenAt(const internal::Level& leaf) const;
 
   TxState* tx_;
   BucketNode* node_ = nullptr;  // in a write transaction
@@ -138,6 +139,9 @@ class Cursor {
   Result<std::optional<Entry>> Seek(std::string_view key);
   Result<std::optional<Entry>> Next();
   Result<std::optional<Entry>> Prev();
+  // The bucket under the entry the cursor stands on, without a search of its own in a read transaction. nullopt: on no
+  // entry, or on a plain value.
+  Result<std::optional<Bucket>> FindBucket() const;
   // Removes the entry the cursor stands on; Next then goes to the one behind it.
   // Errors: kFailedPrecondition (on no entry; `tx not writable`), kInvalidArgument (`incompatible value`: a bucket).
   Status Delete();

@@ -1,5 +1,10 @@
 // The last step of a collection: what no row names any more is deleted in the backends.
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <functional>
 #include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <unordered_set>
@@ -75,39 +80,80 @@ Result<std::unordered_set<std::string>> NamedSnapshots(DbCore& core, const std::
   return named;
 }
 
-// Backend snapshots that no row names, each after all of its children.
+Status CleanedUp(snapshot::Snapshotter& driver) {
+  Status cleaned = driver.Cleanup();
+  if (!cleaned.ok() && cleaned.error().Is(Code::kUnimplemented)) return Ok();
+  return cleaned;
+}
+
+constexpr size_t kWorkers = 8;  // a backend that commits in groups flushes once for all of them
+
+// Runs `work` in up to kWorkers threads, this one included, for `items` things to do.
+void InParallel(size_t items, const std::function<void()>& work) {
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < std::min(kWorkers, items); ++i) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+}
+
+// The first of several failures.
+class FirstError {
+ public:
+  void Note(const Status& status) {
+    const std::lock_guard lock(mutex_);
+    if (first_.ok() && !status.ok()) first_ = status.error().Clone();
+  }
+  Status Take() { return std::move(first_); }
+
+ private:
+  std::mutex mutex_;  // guards first_
+  Status first_;
+};
+
+// Backend snapshots that no row names, each after all of its children. Any thread.
 class SnapshotGarbage {
  public:
   SnapshotGarbage(const std::vector<std::pair<std::string, std::string>>& snapshots, const std::unordered_set<std::string>& named) {
     for (const auto& [name, parent] : snapshots) {
       parents_[name] = parent;
       if (!parent.empty()) ++children_[parent];
-    }
-    for (const auto& [name, parent] : snapshots) {
       if (named.contains(name)) kept_.insert(name);
     }
     for (const auto& [name, parent] : snapshots) {
       if (children_[name] == 0 && !kept_.contains(name)) leaves_.push_back(name);
     }
   }
-  // The next one to remove; empty: none.
+  size_t leaves() const { return leaves_.size(); }
+  // The next one to remove, to be followed by Done; empty: none is left. Waits for those under way: their parents
+  // may follow.
   std::string Next() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !leaves_.empty() || under_way_ == 0; });
     if (leaves_.empty()) return {};
     std::string name = std::move(leaves_.back());
     leaves_.pop_back();
+    ++under_way_;
     return name;
   }
-  // `name` is gone: its parent may be next.
-  void Removed(const std::string& name) {
-    const std::string& parent = parents_[name];
-    if (!parent.empty() && --children_[parent] == 0 && parents_.contains(parent) && !kept_.contains(parent)) leaves_.push_back(parent);
+  void Done(const std::string& name, bool removed) {
+    {
+      const std::lock_guard lock(mutex_);
+      --under_way_;
+      const std::string& parent = parents_[name];
+      const bool last_child = removed && !parent.empty() && --children_[parent] == 0;
+      if (last_child && parents_.contains(parent) && !kept_.contains(parent)) leaves_.push_back(parent);
+    }
+    changed_.notify_all();
   }
 
  private:
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
   std::map<std::string, std::string> parents_;
   std::map<std::string, size_t> children_;
   std::set<std::string> kept_;
   std::vector<std::string> leaves_;
+  size_t under_way_ = 0;
 };
 
 }  // namespace
@@ -148,23 +194,31 @@ Status Collection::CleanContent() {
     if (!named.contains(info.digest.str())) garbage.push_back(info);
     return Ok();
   }));
-  Status first;
-  for (const content::Info& info : garbage) {
-    if (!sweep.TryClaim(info.digest.str())) {
-      core_->content_dirty = true;  // its writer may fail yet
-      continue;
+  FirstError first;
+  std::atomic<size_t> next = 0;
+  std::atomic<uint64_t> blobs = 0;
+  std::atomic<uint64_t> bytes = 0;
+  InParallel(garbage.size(), [&] {
+    for (size_t at = next++; at < garbage.size(); at = next++) {
+      const content::Info& info = garbage[at];
+      if (!sweep.TryClaim(info.digest.str())) {
+        core_->content_dirty = true;  // its writer may fail yet
+        continue;
+      }
+      FAILPOINT("metadata.gc.blob");
+      const Status deleted = store.Delete(info.digest);
+      sweep.Release(info.digest.str());
+      if (deleted.ok()) {
+        ++blobs;
+        bytes += static_cast<uint64_t>(info.size);
+      } else if (!deleted.error().Is(Code::kNotFound)) {
+        first.Note(deleted);
+      }
     }
-    FAILPOINT("metadata.gc.blob");
-    Status deleted = store.Delete(info.digest);
-    sweep.Release(info.digest.str());
-    if (deleted.ok()) {
-      ++stats_.freed_blobs;
-      stats_.freed_bytes += static_cast<uint64_t>(info.size);
-    } else if (first.ok() && !deleted.error().Is(Code::kNotFound)) {
-      first = std::move(deleted);
-    }
-  }
-  return first;
+  });
+  stats_.freed_blobs += blobs;
+  stats_.freed_bytes += bytes;
+  return first.Take();
 }
 
 Status Collection::CleanIngests() {
@@ -200,27 +254,30 @@ Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& back
     return Ok();
   }));
   SnapshotGarbage garbage(snapshots, named);
-  Status first;
-  for (std::string next = garbage.Next(); !next.empty(); next = garbage.Next()) {
-    if (!sweep.TryClaim(next)) {
-      backend.dirty = true;
-      continue;
+  FirstError first;
+  std::atomic<uint64_t> freed = 0;
+  InParallel(garbage.leaves(), [&] {
+    for (std::string next = garbage.Next(); !next.empty(); next = garbage.Next()) {
+      if (!sweep.TryClaim(next)) {
+        backend.dirty = true;
+        garbage.Done(next, /*removed=*/false);
+        continue;
+      }
+      FAILPOINT("metadata.gc.snapshot");
+      const Status removed = backend.driver->Remove(next);
+      sweep.Release(next);
+      freed += removed.ok() ? 1 : 0;
+      if (!removed.ok() && removed.error().Is(Code::kFailedPrecondition)) {
+        backend.dirty = true;  // somebody built on it just now
+      } else if (!removed.ok() && !removed.error().Is(Code::kNotFound)) {
+        first.Note(removed);
+      }
+      garbage.Done(next, removed.ok() || removed.error().Is(Code::kNotFound));
     }
-    FAILPOINT("metadata.gc.snapshot");
-    Status removed = backend.driver->Remove(next);
-    sweep.Release(next);
-    if (removed.ok() || removed.error().Is(Code::kNotFound)) {
-      stats_.freed_snapshots += removed.ok() ? 1 : 0;
-      garbage.Removed(next);
-    } else if (removed.error().Is(Code::kFailedPrecondition)) {
-      backend.dirty = true;  // somebody built on it just now
-    } else if (first.ok()) {
-      first = std::move(removed);
-    }
-  }
-  Status cleaned = backend.driver->Cleanup();
-  if (first.ok() && !cleaned.ok() && !cleaned.error().Is(Code::kUnimplemented)) first = std::move(cleaned);
-  return first;
+  });
+  stats_.freed_snapshots += freed;
+  first.Note(CleanedUp(*backend.driver));
+  return first.Take();
 }
 
 }  // namespace corten::metadata

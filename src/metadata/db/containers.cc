@@ -9,20 +9,27 @@ Error NoContainer(const model::Namespace& ns, const model::ContainerId& id) {
   return NotFoundError("container ", Quoted(id.str()), " in namespace ", Quoted(ns.str()));
 }
 
+// In one pass: lists read many rows.
 Result<Container> ReadContainer(std::string_view id, const bolt::Bucket& row) {
   Container container;
   container.id = model::ContainerId(id);
-  container.labels = TRY(ReadMap(row, key::kLabels));
-  container.image = TRY(ReadBytes(row, key::kImage));
-  container.runtime = TRY(ReadRuntime(row));
-  container.spec = TRY(ReadAny(row, key::kSpec));
-  container.snapshotter = TRY(ReadBytes(row, key::kSnapshotter));
-  container.snapshot_key = TRY(ReadBytes(row, key::kSnapshotKey));
-  const std::string_view sandbox = TRY(ReadBytes(row, key::kSandboxId));
-  container.sandbox = model::SandboxId(sandbox);
-  container.created_at = TRY(ReadTime(row, key::kCreatedAt));
-  container.updated_at = TRY(ReadTime(row, key::kUpdatedAt));
-  container.extensions = TRY(ReadExtensions(row));
+  container.created_at = container.updated_at = kZeroTime;
+  TRY(ForEachEntry(row, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
+    if (child != nullptr) {
+      if (entry.key == key::kLabels) container.labels = TRY(ReadPairs(*child));
+      if (entry.key == key::kRuntime) container.runtime = TRY(ReadRuntime(*child));
+      if (entry.key == key::kExtensions) container.extensions = TRY(ReadAnys(*child));
+      return Ok();
+    }
+    if (entry.key == key::kImage) container.image = entry.value;
+    if (entry.key == key::kSpec) container.spec = TRY(DecodeAny(entry.value));
+    if (entry.key == key::kSnapshotter) container.snapshotter = entry.value;
+    if (entry.key == key::kSnapshotKey) container.snapshot_key = entry.value;
+    if (entry.key == key::kSandboxId) container.sandbox = model::SandboxId(entry.value);
+    if (entry.key == key::kCreatedAt) container.created_at = TRY(DecodeTime(entry.value));
+    if (entry.key == key::kUpdatedAt) container.updated_at = TRY(DecodeTime(entry.value));
+    return Ok();
+  }));
   return container;
 }
 

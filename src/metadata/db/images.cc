@@ -5,25 +5,31 @@ namespace corten::metadata {
 
 namespace {
 
-Result<model::Descriptor> ReadTarget(const bolt::Bucket& row) {
-  model::Descriptor target;
-  const MaybeBucket stored = TRY(row.FindBucket(key::kTarget));
-  if (!stored) return target;
-  const std::string_view digest = TRY(ReadBytes(*stored, key::kDigest));
-  if (!digest.empty()) target.digest = TRY(model::Digest::Parse(digest));
-  target.media_type = TRY(ReadBytes(*stored, key::kMediaType));
-  target.size = TRY(ReadNumber(*stored, key::kSize));
-  target.annotations = TRY(ReadMap(row, key::kAnnotations));
-  return target;
+Status ReadTarget(const bolt::Bucket& stored, model::Descriptor* target) {
+  return stored.ForEach([&](const bolt::Entry& entry) -> Status {
+    if (entry.key == key::kDigest) target->digest = TRY(model::Digest::Parse(entry.value));
+    if (entry.key == key::kMediaType) target->media_type = entry.value;
+    if (entry.key == key::kSize) target->size = TRY(DecodeVarint(entry.value));
+    return Ok();
+  });
 }
 
+// In one pass: lists read many rows.
 Result<Image> ReadImage(std::string_view name, const bolt::Bucket& row) {
   Image image;
   image.name = name;
-  image.labels = TRY(ReadMap(row, key::kLabels));
-  image.target = TRY(ReadTarget(row));
-  image.created_at = TRY(ReadTime(row, key::kCreatedAt));
-  image.updated_at = TRY(ReadTime(row, key::kUpdatedAt));
+  image.created_at = image.updated_at = kZeroTime;
+  TRY(ForEachEntry(row, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
+    if (child != nullptr) {
+      if (entry.key == key::kLabels) image.labels = TRY(ReadPairs(*child));
+      if (entry.key == key::kAnnotations) image.target.annotations = TRY(ReadPairs(*child));
+      if (entry.key == key::kTarget) TRY(ReadTarget(*child, &image.target));
+      return Ok();
+    }
+    if (entry.key == key::kCreatedAt) image.created_at = TRY(DecodeTime(entry.value));
+    if (entry.key == key::kUpdatedAt) image.updated_at = TRY(DecodeTime(entry.value));
+    return Ok();
+  }));
   return image;
 }
 
@@ -186,9 +192,9 @@ Status Images::Delete(const model::Scope& scope, const std::string& name, const 
     if (rows) row = TRY(rows->FindBucket(name));
     if (!row) return NotFoundError("image ", Quoted(name));
     if (options.target) {
-      const model::Descriptor target = TRY(ReadTarget(*row));
-      if (target.digest != *options.target) {
-        return NotFoundError("image ", Quoted(name), " has target ", target.digest.str(), ", not ", options.target->str());
+      const Image image = TRY(ReadImage(name, *row));
+      if (image.target.digest != *options.target) {
+        return NotFoundError("image ", Quoted(name), " has target ", image.target.digest.str(), ", not ", options.target->str());
       }
     }
     TRY(RemoveLeaseMember(mutation, scope, NodeKind::kImage, name));

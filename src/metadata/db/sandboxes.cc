@@ -10,13 +10,20 @@ Error NoSandbox(const model::SandboxId& id) { return NotFoundError("sandbox ", Q
 Result<Sandbox> ReadSandbox(std::string_view id, const bolt::Bucket& row) {
   Sandbox sandbox;
   sandbox.id = model::SandboxId(id);
-  sandbox.labels = TRY(ReadMap(row, key::kLabels));
-  sandbox.runtime = TRY(ReadRuntime(row));
-  sandbox.spec = TRY(ReadAny(row, key::kSpec));
-  sandbox.sandboxer = TRY(ReadBytes(row, key::kSandboxer));
-  sandbox.created_at = TRY(ReadTime(row, key::kCreatedAt));
-  sandbox.updated_at = TRY(ReadTime(row, key::kUpdatedAt));
-  sandbox.extensions = TRY(ReadExtensions(row));
+  sandbox.created_at = sandbox.updated_at = kZeroTime;
+  TRY(ForEachEntry(row, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
+    if (child != nullptr) {
+      if (entry.key == key::kLabels) sandbox.labels = TRY(ReadPairs(*child));
+      if (entry.key == key::kRuntime) sandbox.runtime = TRY(ReadRuntime(*child));
+      if (entry.key == key::kExtensions) sandbox.extensions = TRY(ReadAnys(*child));
+      return Ok();
+    }
+    if (entry.key == key::kSpec) sandbox.spec = TRY(DecodeAny(entry.value));
+    if (entry.key == key::kSandboxer) sandbox.sandboxer = entry.value;
+    if (entry.key == key::kCreatedAt) sandbox.created_at = TRY(DecodeTime(entry.value));
+    if (entry.key == key::kUpdatedAt) sandbox.updated_at = TRY(DecodeTime(entry.value));
+    return Ok();
+  }));
   return sandbox;
 }
 

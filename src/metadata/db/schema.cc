@@ -62,10 +62,14 @@ Result<std::optional<model::Any>> ReadAny(const bolt::Bucket& bucket, std::strin
 }
 
 Result<model::Labels> ReadMap(const bolt::Bucket& bucket, std::string_view name) {
-  model::Labels map;
   const MaybeBucket stored = TRY(bucket.FindBucket(name));
-  if (!stored) return map;
-  TRY(stored->ForEach([&](const bolt::Entry& entry) -> Status {
+  if (!stored) return model::Labels();
+  return ReadPairs(*stored);
+}
+
+Result<model::Labels> ReadPairs(const bolt::Bucket& stored) {
+  model::Labels map;
+  TRY(stored.ForEach([&](const bolt::Entry& entry) -> Status {
     if (!entry.is_bucket) map.emplace_hint(map.end(), std::string(entry.key), std::string(entry.value));
     return Ok();
   }));
@@ -91,17 +95,15 @@ Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket, st
   return stored->Find(label);
 }
 
-Result<std::map<std::string, model::Any>> ReadExtensions(const bolt::Bucket& bucket) {
-  std::map<std::string, model::Any> extensions;
-  const MaybeBucket stored = TRY(bucket.FindBucket(key::kExtensions));
-  if (!stored) return extensions;
-  TRY(stored->ForEach([&](const bolt::Entry& entry) -> Status {
+Result<std::map<std::string, model::Any>> ReadAnys(const bolt::Bucket& stored) {
+  std::map<std::string, model::Any> anys;
+  TRY(stored.ForEach([&](const bolt::Entry& entry) -> Status {
     if (entry.is_bucket) return Ok();
     model::Any any = TRY(DecodeAny(entry.value));
-    extensions.emplace_hint(extensions.end(), std::string(entry.key), std::move(any));
+    anys.emplace_hint(anys.end(), std::string(entry.key), std::move(any));
     return Ok();
   }));
-  return extensions;
+  return anys;
 }
 
 Status MergeExtensions(bolt::Bucket bucket, const std::map<std::string, model::Any>& extensions) {
@@ -111,12 +113,10 @@ Status MergeExtensions(bolt::Bucket bucket, const std::map<std::string, model::A
   return Ok();
 }
 
-Result<RuntimeInfo> ReadRuntime(const bolt::Bucket& bucket) {
+Result<RuntimeInfo> ReadRuntime(const bolt::Bucket& stored) {
   RuntimeInfo runtime;
-  const MaybeBucket stored = TRY(bucket.FindBucket(key::kRuntime));
-  if (!stored) return runtime;
-  runtime.name = TRY(ReadBytes(*stored, key::kName));
-  runtime.options = TRY(ReadAny(*stored, key::kOptions));
+  runtime.name = TRY(ReadBytes(stored, key::kName));
+  runtime.options = TRY(ReadAny(stored, key::kOptions));
   return runtime;
 }
 

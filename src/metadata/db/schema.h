@@ -83,13 +83,28 @@ Result<bolt::Bucket> MakeIn(bolt::Tx& tx, const model::Namespace& ns, std::initi
 // Everything in `from`, nested buckets and sequences too.
 Status CopyBucket(const bolt::Bucket& from, bolt::Bucket to);
 
+// Calls `visit(entry, bucket)` for each entry in byte order; bucket is nullptr for plain values.
+template <typename F>
+Status ForEachEntry(const bolt::Bucket& parent, F&& visit) {
+  bolt::Cursor cursor = parent.NewCursor();
+  std::optional<bolt::Entry> entry = TRY(cursor.First());
+  while (entry) {
+    if (entry->is_bucket) {
+      const MaybeBucket child = TRY(cursor.FindBucket());
+      TRY(visit(*entry, child ? &*child : nullptr));
+    } else {
+      TRY(visit(*entry, static_cast<const bolt::Bucket*>(nullptr)));
+    }
+    entry = TRY(cursor.Next());
+  }
+  return Ok();
+}
+
 // Calls `visit(name, bucket)` for each bucket inside `parent`, in byte order.
 template <typename F>
 Status ForEachBucket(const bolt::Bucket& parent, F&& visit) {
-  return parent.ForEach([&](const bolt::Entry& entry) -> Status {
-    if (!entry.is_bucket) return Ok();
-    const bolt::Bucket child = TRY(parent.GetBucket(entry.key));
-    return visit(entry.key, child);
+  return ForEachEntry(parent, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
+    return child != nullptr ? visit(entry.key, *child) : Ok();
   });
 }
 
@@ -102,14 +117,15 @@ Result<std::optional<model::Any>> ReadAny(const bolt::Bucket& bucket, std::strin
 // String maps are buckets: none for an empty map, none for an absent one; empty values are left out.
 // An empty key is kUnknown `key required`, the store's own word for it.
 Result<model::Labels> ReadMap(const bolt::Bucket& bucket, std::string_view name);
+Result<model::Labels> ReadPairs(const bolt::Bucket& stored);  // the same, of the map's bucket itself
 Status WriteMap(bolt::Bucket bucket, std::string_view name, const model::Labels& map);
 // nullopt: not in the map.
 Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket, std::string_view label);
 
 // Extensions and runtimes of containers and sandboxes.
-Result<std::map<std::string, model::Any>> ReadExtensions(const bolt::Bucket& bucket);
+Result<std::map<std::string, model::Any>> ReadAnys(const bolt::Bucket& stored);
 Status MergeExtensions(bolt::Bucket bucket, const std::map<std::string, model::Any>& extensions);
-Result<RuntimeInfo> ReadRuntime(const bolt::Bucket& bucket);
+Result<RuntimeInfo> ReadRuntime(const bolt::Bucket& stored);
 Status WriteRuntime(bolt::Bucket bucket, const RuntimeInfo& runtime);
 
 // Splits "labels.KEY" for a mask path; false if `path` is not `field` plus "." plus something.
