@@ -119,7 +119,11 @@ TEST_F(Trouble, ATaskThatStoppedMeanwhileKeepsItsExit) {
   ASSERT_TRUE(exit.ok()) << exit.error().text();
   EXPECT_EQ(exit->status, 137u);
   EXPECT_EQ(State({task, {}})->status, ProcessStatus::kStopped);
+  // Its shim kept the event for whoever would come to take it.
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}));
   EXPECT_EQ(Delete(task)->status, 137u);
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+  EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 1u);
 }
 
 TEST_F(Trouble, APausedTaskIsAdoptedPaused) {
@@ -147,6 +151,31 @@ TEST_F(Trouble, APodIsAdoptedWithOneConnection) {
   for (const TaskKey& task : {first, second}) {
     EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
     EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 1u);
+  }
+}
+
+TEST_F(Trouble, AContainerThatJoinedARunningShimIsAdoptedAndEndsWithIt) {
+  const TaskKey first = AddContainer("first", {"sleep", "1000"});
+  const TaskKey second = AddContainer("second", {"sleep", "1000"});
+  ASSERT_TRUE(Create(first).ok());
+  ASSERT_TRUE(StartInit(first).ok());
+  CreateRequest request = RequestFor(second);
+  request.task_api_address = "ttrpc+" + BundleStore::Open(settings_.root, settings_.state)->At(first).ReadEndpoint()->address;
+  request.task_api_version = 3;
+  const auto joined = Create(request);
+  ASSERT_TRUE(joined.ok()) << joined.error().text();
+  ASSERT_TRUE(StartInit(second).ok());
+  const std::string bundle = settings_.state + "/test/second/";
+  EXPECT_FALSE(std::filesystem::exists(bundle + "shim-binary-path"));
+  EXPECT_TRUE(std::filesystem::exists(bundle + "sandbox"));
+  EXPECT_TRUE(std::filesystem::exists(bundle + "bootstrap.json"));
+  EXPECT_EQ(Reopen().adopted, 2u);
+  EXPECT_EQ(State({second, {}})->status, ProcessStatus::kRunning);
+  ASSERT_EQ(kill(ShimPid(first), SIGKILL), 0);
+  for (const TaskKey& task : {first, second}) {
+    EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+    EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+    EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
   }
 }
 
