@@ -12,6 +12,12 @@ namespace {
 
 using Trouble = RuntimeFixture;
 
+// The last `count` lines: what came before may have been told to the earlier daemon or, kept by the shim, to this one.
+std::vector<std::string> EndOf(std::vector<std::string> story, size_t count) {
+  if (story.size() > count) story.erase(story.begin(), story.end() - static_cast<ptrdiff_t>(count));
+  return story;
+}
+
 // --- a shim dies ---
 
 TEST_F(Trouble, AKilledShimIsTheEndOfItsContainerToldOnce) {
@@ -174,7 +180,7 @@ TEST_F(Trouble, AContainerThatJoinedARunningShimIsAdoptedAndEndsWithIt) {
   ASSERT_EQ(kill(ShimPid(first), SIGKILL), 0);
   for (const TaskKey& task : {first, second}) {
     EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
-    EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+    EXPECT_EQ(EndOf(events_->Story(task), 2), (std::vector<std::string>{"exit=137", "delete"}));
     EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
   }
 }
@@ -190,7 +196,7 @@ TEST_F(Trouble, AShimThatDiedMeanwhileIsCleanedUpAndTold) {
   const RecoveryReport report = Reopen();
   EXPECT_EQ(report.dead, 1u);
   EXPECT_FALSE(BundleExists(task));
-  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+  EXPECT_EQ(EndOf(events_->Story(task), 2), (std::vector<std::string>{"exit=137", "delete"}));
   EXPECT_EQ(State({task, {}}).error().WireText(), "task c1 not found");
   EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
 }
@@ -205,7 +211,7 @@ TEST_F(Trouble, ATaskWithoutItsContainerIsEnded) {
   EXPECT_FALSE(BundleExists(task));
   EXPECT_TRUE(tasks_->List(ns_).empty());
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
-  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"exit=137", "delete"}));
+  EXPECT_EQ(EndOf(events_->Story(task), 2), (std::vector<std::string>{"exit=137", "delete"}));
   EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
 }
 
