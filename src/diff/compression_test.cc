@@ -168,6 +168,17 @@ TEST(Zstd, EveryCutAndEveryFlippedBitIsAnError) {
   }
 }
 
+TEST(Zstd, FramesFromBeforeVersionOneAreRefusedWhateverThePieces) {
+  const std::string good = Compress("good", Compression::kZstd);
+  for (const size_t piece : {SIZE_MAX, size_t{2}}) {
+    const Result<std::string> result = Decompress(good + std::string("\x26\xb5\x2f\xfd\x00\xff\x00\x00", 8), GzipEngine::kBest, piece);
+    ASSERT_FALSE(result.ok()) << piece;
+    EXPECT_EQ(result.error().text(), "zstd: invalid header") << piece;
+    EXPECT_FALSE(Decompress(good + "garbage", GzipEngine::kBest, piece).ok()) << piece;
+    EXPECT_FALSE(Decompress(good + "\x28\xb5", GzipEngine::kBest, piece).ok()) << piece;
+  }
+}
+
 TEST(Zstd, AWindowBeyondTheLimitIsRefused) {
   ZSTD_CCtx* context = ZSTD_createCCtx();
   ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 28);

@@ -186,22 +186,35 @@ class Unzstd final : public ByteSource {
     ZSTD_outBuffer out = {buffer.data(), buffer.size(), 0};
     while (out.pos == 0 && !buffer.empty()) {
       const bool more = TRY(input_.Refill());
-      if (!more && whole_) return size_t{0};
+      if (between_frames_) {
+        if (!more) return size_t{0};
+        TRY(CheckMagic());
+      }
       const std::string_view bytes = input_.bytes();
       ZSTD_inBuffer in = {bytes.data(), bytes.size(), 0};
       const size_t code = ZSTD_decompressStream(stream_, &out, &in);
       input_.Consume(in.pos);
       if (ZSTD_isError(code) != 0) return InvalidArgumentError("zstd: ", ZSTD_getErrorName(code));
-      whole_ = code == 0;
-      if (!more && out.pos == 0 && !whole_) return UnexpectedEnd("zstd");
+      between_frames_ = code == 0;  // and all of the frame has been given out
+      if (!more && out.pos == 0 && !between_frames_) return UnexpectedEnd("zstd");
     }
     return out.pos;
   }
 
  private:
+  // Debian's library also reads the formats from before 1.0, whose decoders take less care: they are no layers.
+  Status CheckMagic() {
+    TRY(input_.Peek(4));
+    const std::string_view magic = input_.bytes().substr(0, 4);
+    if (magic.size() < 4) return UnexpectedEnd("zstd");
+    const bool skippable = (magic[0] & 0xf0) == 0x50 && magic.substr(1) == "\x2a\x4d\x18";
+    if (!skippable && magic != "\x28\xb5\x2f\xfd") return InvalidArgumentError("zstd: invalid header");
+    return Ok();
+  }
+
   InputBuffer input_;
   ZSTD_DCtx* stream_;
-  bool whole_ = false;  // at the end of a frame, and all of it has been given out
+  bool between_frames_ = true;
 };
 
 Result<std::unique_ptr<ByteSource>> Open(InputBuffer input, Compression compression, GzipEngine engine) {

@@ -2,6 +2,7 @@
 //
 //   diff_bench make DIR [MEBIBYTES] [AVERAGE_KIB]   writes DIR/layer.tar, layer.tar.gz, layer.tar.zst
 //   diff_bench apply LAYER TARGET [serial|zlib]     unpacks onto the fresh directory TARGET, prints one line
+//   diff_bench overlay LAYER UPPER LOWER...         unpacks into an overlay's upper directory (lowers topmost first)
 //   diff_bench inflate LAYER [zlib]                 decompresses and hashes only
 //   diff_bench compare LOWER UPPER LAYER            writes what differs between two directories as a tar
 //
@@ -145,6 +146,22 @@ Status Compare(const std::string& lower, const std::string& upper, const std::st
   return Ok();
 }
 
+Status ApplyToUpper(const std::string& layer, const std::string& upper, std::vector<std::string> lowers) {
+  const Fd fd(open(layer.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoError(errno, "open ", layer);
+  FileSource source(fd);
+  Engine engine({});
+  model::Descriptor descriptor;
+  descriptor.media_type = model::media_type::kOciLayerGzip;
+  TreeOptions tree;
+  tree.whiteouts = Whiteouts::kOverlay;
+  tree.lowers = std::move(lowers);
+  const auto start = std::chrono::steady_clock::now();
+  const model::Descriptor done = TRY(engine.ApplyToDirectory(descriptor, upper, tree, source, {}));
+  Report("overlay", start, done.size);
+  return Ok();
+}
+
 Status Run(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const std::string mode = argc > 1 ? argv[argc - 1] : "";
@@ -152,8 +169,9 @@ Status Run(int argc, char** argv) {
     return Make(argv[2], argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 500, argc > 4 ? std::strtod(argv[4], nullptr) : 14);
   }
   if (verb == "compare" && argc == 5) return Compare(argv[2], argv[3], argv[4]);
+  if (verb == "overlay" && argc > 4) return ApplyToUpper(argv[2], argv[3], {argv + 4, argv + argc});
   if (argc < 3 || (verb != "apply" && verb != "inflate") || (verb == "apply" && argc < 4)) {
-    return InvalidArgumentError("usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | inflate LAYER [zlib] | compare LOWER UPPER LAYER");
+    return InvalidArgumentError("usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | overlay LAYER UPPER LOWER... | inflate LAYER [zlib] | compare LOWER UPPER LAYER");
   }
   const Fd fd(open(argv[2], O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(errno, "open ", argv[2]);
