@@ -147,6 +147,7 @@ Status Creation::StartShimOnce(bool* again) {
     return std::move(client).TakeError();
   }
   link.shim = std::move(*client);
+  if (shim.joined) core->logs.Forget(request.task);  // that shim writes to the log of the bundle it was started for
   return Ok();
 }
 

@@ -47,7 +47,8 @@ struct Tasks::Core : std::enable_shared_from_this<Tasks::Core> {
   // --- running things ---
   // On `control`; when that is full, here and now. For short work that must not be lost.
   void Complete(std::function<void()> work);
-  // On `control`; when that is full, later. For work that blocks and must not be lost. Dropped when stopping.
+  // On `control`; when that is full, later. For work that blocks and must not be lost. Dropped once Stop has closed the
+  // gate: what it was to finish is finished by the next daemon's recovery.
   void Background(std::function<void()> work);
   template <typename T>
   void Finish(Done<T> done, Result<T> result) {
