@@ -199,6 +199,7 @@ Result<ScopedContent::Before> ScopedContent::LookBefore(const content::WriterOpt
   Before before;
   before.may_share = core_->options.sharing == ContentSharing::kShared;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+    TRY(CheckLease(tx, scope_));  // before the backend is asked for anything
     before.ingest = TRY(ReadIngest(tx, scope_.ns, options.ref));
     if (options.expected.empty()) return Ok();
     const MaybeBucket row = TRY(FindIn(tx, scope_.ns, {key::kContent, key::kBlob, options.expected.str()}));

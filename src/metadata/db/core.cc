@@ -75,6 +75,12 @@ Result<bolt::Db*> DbCore::Intents() {
   return intents_.get();
 }
 
+Status CheckLease(const bolt::Tx& tx, const model::Scope& scope) {
+  if (scope.lease.empty()) return Ok();
+  const MaybeBucket lease = TRY(FindIn(tx, scope.ns, {key::kLeases, scope.lease.str()}));
+  return lease ? Ok() : NotFoundError("lease does not exist");
+}
+
 Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space) {
   if (scope.lease.empty()) return false;
   MaybeBucket lease = TRY(FindIn(mutation.tx, scope.ns, {key::kLeases, scope.lease.str()}));

@@ -113,6 +113,8 @@ class DbCore {
   std::unique_ptr<bolt::Db> intents_;
 };
 
+// kNotFound `lease does not exist`, if the scope names one that is not there.
+Status CheckLease(const bolt::Tx& tx, const model::Scope& scope);
 // Adds a member to the scope's lease. True: it has one. kNotFound `lease does not exist`.
 // `space` is the snapshotter for snapshots.
 Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space = {});

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 #include "bolt/check.h"
 #include "bolt/db.h"
 #include "metadata/db/codec.h"
@@ -17,7 +19,7 @@ class ObjectsTest : public ::testing::Test {
 
   void Open() {
     DatabaseOptions options;
-    options.path = dir_.path() + "/meta.db";
+    options.path = dir_.Path("meta.db");
     options.clock = [this] { return clock_.Now(); };
     options.observer = [this](const Change& change) { changes_.push_back(change); };
     options.no_sync = true;
@@ -33,7 +35,7 @@ class ObjectsTest : public ::testing::Test {
     db_.reset();
     std::string out;
     {
-      const auto file = bolt::Db::Open(dir_.path() + "/meta.db").value();
+      const auto file = bolt::Db::Open(dir_.Path("meta.db")).value();
       const Status looked = file->View([&](const bolt::Tx& tx) {
         EXPECT_TRUE(bolt::Check(tx)->problems.empty());
         return DumpBucket(tx.Root(), "", out);
@@ -325,19 +327,19 @@ TEST_F(ObjectsTest, EverythingIsThereAfterReopening) {
 
 TEST_F(ObjectsTest, BackupIsADatabaseWithTheSameContents) {
   ASSERT_OK(db_->containers().Create(kScope, MakeContainer("c1")));
-  ASSERT_OK(db_->Backup(dir_.path() + "/copy.db"));
-  EXPECT_TRUE(db_->Backup(dir_.path() + "/copy.db").error().Is(Code::kAlreadyExists));
+  ASSERT_OK(db_->Backup(dir_.Path("copy.db")));
+  EXPECT_TRUE(db_->Backup(dir_.Path("copy.db")).error().Is(Code::kAlreadyExists));
   DatabaseOptions options;
-  options.path = dir_.path() + "/copy.db";
+  options.path = dir_.Path("copy.db");
   const auto copy = std::move(Database::Open(std::move(options))).value();
   EXPECT_TRUE(copy->containers().Get(kDefault, model::ContainerId("c1")).ok());
 }
 
 TEST_F(ObjectsTest, FilesOfOlderVersionsAreMigrated) {
   db_.reset();
-  std::filesystem::remove(dir_.path() + "/meta.db");
+  std::filesystem::remove(dir_.Path("meta.db"));
   {
-    const auto file = bolt::Db::Open(dir_.path() + "/meta.db").value();
+    const auto file = bolt::Db::Open(dir_.Path("meta.db")).value();
     ASSERT_OK(file->Update([](bolt::Tx& tx) -> Status {
       bolt::Bucket snapshots = TRY(MakeIn(tx, kDefault, {key::kSnapshots, "overlayfs"}));
       bolt::Bucket base = TRY(snapshots.CreateBucket("base"));

@@ -150,6 +150,7 @@ Status ScopedSnapshots::CheckTaken(const NewSnapshot& wanted) {
   for (;;) {
     std::string taken;
     TRY(core_->View([&](const bolt::Tx& tx) -> Status {
+      TRY(CheckLease(tx, scope_));
       for (const std::string& key : {wanted.target, wanted.key}) {
         if (key.empty() || !taken.empty()) continue;
         const MaybeBucket row = TRY(FindIn(tx, scope_.ns, {key::kSnapshots, name_, key}));

@@ -60,7 +60,7 @@ class ScopedSnapshotsTest : public ::testing::Test {
   void CopyFiles(const std::string& to) {
     std::filesystem::create_directory(to);
     for (const char* file : {"/meta.db", "/meta.db.intents"}) {
-      if (std::filesystem::exists(f_.dir().path() + file)) std::filesystem::copy_file(f_.dir().path() + file, to + file);
+      if (std::filesystem::exists(f_.dir().dir().path() + file)) std::filesystem::copy_file(f_.dir().dir().path() + file, to + file);
     }
   }
   std::vector<LeaseResource> Held(const std::string& lease) { return f_.db().leases().ListResources(kDefault, model::LeaseId(lease)).value(); }
@@ -227,7 +227,7 @@ TEST_F(ScopedSnapshotsTest, GarbageOfACrashDoesNotBlockTheKey) {
 
 TEST_F(ScopedSnapshotsTest, CrashBeforeTheBackendsCommitLeavesTheKeyAsBefore) {
   ASSERT_OK(snapshots_->Prepare("k", "", {}));
-  const std::string copy = f_.dir().path() + "/copy";
+  const std::string copy = f_.dir().Path("copy");
   hooked_.before_commit = [&]() -> Status {
     CopyFiles(copy);  // what the disk holds if we are killed here
     return InternalError("killed");
@@ -246,7 +246,7 @@ TEST_F(ScopedSnapshotsTest, CrashAfterTheBackendsCommitLeavesTheNameAsAfter) {
   f_.PutSnapshot("base");
   const auto leased = f_.Snapshots(In("default", "l"));
   ASSERT_OK(leased->Prepare("k", "base", {}));
-  const std::string copy = f_.dir().path() + "/copy";
+  const std::string copy = f_.dir().Path("copy");
   hooked_.after_commit = [&]() -> Status {
     CopyFiles(copy);
     return Ok();

@@ -27,7 +27,7 @@ class DatabaseFixture {
 
   void Open() {
     db_.reset();
-    db_ = std::move(Database::Open(MakeOptions(dir_.path() + "/meta.db"))).value();
+    db_ = std::move(Database::Open(MakeOptions(dir_.Path("meta.db")))).value();
   }
   DatabaseOptions MakeOptions(const std::string& path) {
     DatabaseOptions options;
