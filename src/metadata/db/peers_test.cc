@@ -152,6 +152,8 @@ void PeersTest::ContainerdWrites() {
   Ctr({"containers", "create", kImage, "c1"});
   Ctr({"containers", "label", "c1", "made=by-containerd"});
   Ctr({"leases", "create", "--id", "l1", "x=y"});
+  Ctr({"leases", "create", "--id", "sweep"});  // its synchronous end makes containerd collect before it is stopped
+  Ctr({"leases", "rm", "--sync", "sweep"});
   StopContainerd();
 }
 
