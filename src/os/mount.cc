@@ -300,7 +300,7 @@ Status UnmountRecursive(const std::string& target, int flags) {
   free(real);
   const std::vector<MountEntry> all = TRY(ReadMountInfo());
   std::vector<MountEntry> entries = MountsAtOrBelow(all, path);
-  std::stable_sort(entries.begin(), entries.end(), [](const MountEntry& a, const MountEntry& b) {
+  std::sort(entries.begin(), entries.end(), [](const MountEntry& a, const MountEntry& b) {
     return a.mount_point.size() > b.mount_point.size();
   });
   for (const MountEntry& entry : entries) {

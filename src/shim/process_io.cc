@@ -106,7 +106,7 @@ Place ParsePlace(const std::string& text) {
 void ProcessIo::Open(Loop& loop, Reaper& reaper, const StdioPlaces& places, const Owner& owner,
                      Opened done) {
   const Place place = ParsePlace(places.out);
-  std::unique_ptr<ProcessIo> io(new ProcessIo(loop, reaper, places.terminal));
+  std::unique_ptr<ProcessIo> io(new ProcessIo(loop, places.terminal));
   Status opened = io->OpenPlaces(places, place, owner);
   if (!opened.ok()) return done(std::move(opened).TakeError());
   if (place.kind != PlaceKind::kBinary && place.kind != PlaceKind::kBinaryV2)

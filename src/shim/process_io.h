@@ -94,8 +94,7 @@ class ProcessIo {
   void Drain(std::chrono::milliseconds limit, std::function<void()> done);
 
  private:
-  ProcessIo(Loop& loop, Reaper& reaper, bool terminal)
-      : loop_(loop), reaper_(reaper), terminal_(terminal) {}
+  ProcessIo(Loop& loop, bool terminal) : loop_(loop), terminal_(terminal) {}
   Status OpenPlaces(const StdioPlaces& places, const Place& out_place, const Owner& owner);
   Status OpenInput(const std::string& path, const Owner& owner);
   Status OpenOutput(int number, const std::string& path, bool make, const Owner& owner);
@@ -115,7 +114,6 @@ class ProcessIo {
   };
 
   Loop& loop_;
-  Reaper& reaper_;
   const bool terminal_;
   Fd in_child_;
   Fd in_place_;  // O_PATH: the FIFO, until it is opened
