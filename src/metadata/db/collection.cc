@@ -9,7 +9,7 @@ namespace corten::metadata {
 
 namespace {
 using SteadyClock = std::chrono::steady_clock;
-constexpr size_t kMaxTouchedPerBatch = 512;  // rows read in one write transaction because writers touched them
+constexpr size_t kMinTouchedPerBatch = 64;  // rows read in one write transaction because writers touched them, whatever it takes
 }  // namespace
 
 Result<GcStats> Collection::Run() {
@@ -56,11 +56,11 @@ Status Collection::Mark(const bolt::Tx& tx) {
 }
 
 // Marks from what writers touched, some per transaction. True: all of it is done, rows may be deleted.
-Result<bool> Collection::MarkTouched(const bolt::Tx& tx) {
+Result<bool> Collection::MarkTouched(const bolt::Tx& tx, SteadyClock::time_point begin) {
   std::vector<NodeName> taken;
   if (!core_->touched.Take(&taken)) abandoned_ = true;
   touched_.insert(touched_.end(), std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end()));
-  for (size_t i = 0; i < kMaxTouchedPerBatch && !touched_.empty(); ++i) {
+  for (size_t i = 0; !touched_.empty() && (i < kMinTouchedPerBatch || SteadyClock::now() - begin < options_.batch_time); ++i) {
     TRY(graph_.MarkTouched(tx, touched_.front()));
     touched_.pop_front();
   }
@@ -92,7 +92,7 @@ Status Collection::Sweep() {
 
 // Whole groups until the bounds are reached: what is deleted never leaves behind somebody who refers to it.
 Status Collection::SweepBatch(Mutation& mutation, SteadyClock::time_point begin) {
-  const bool marked = TRY(MarkTouched(mutation.tx));
+  const bool marked = TRY(MarkTouched(mutation.tx, begin));
   if (!marked) return Ok();
   for (size_t rows = 0; next_ < dead_.size() && !abandoned_ && rows < options_.batch_rows; ++next_) {
     for (const GcGraph::NodeId id : dead_[next_]) {

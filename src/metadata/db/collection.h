@@ -31,7 +31,7 @@ class Collection {
   Status Sweep();
   Status SweepBatch(Mutation& mutation, std::chrono::steady_clock::time_point begin);
   Status DeleteRow(Mutation& mutation, GcGraph::NodeId id);
-  Result<bool> MarkTouched(const bolt::Tx& tx);
+  Result<bool> MarkTouched(const bolt::Tx& tx, std::chrono::steady_clock::time_point begin);
   void RemoveResources();
   void CleanBackends();
   Status CleanContent();
