@@ -19,7 +19,7 @@ namespace corten::cli {
 namespace {
 
 constexpr int64_t kCpuPeriodUs = 100000;
-constexpr const char* kLeaseLife = "containerd.io/gc.expire";
+constexpr int64_t kLeaseLifeNanos = int64_t{3600} * 1000000000;
 
 std::string RandomId() {
   unsigned char raw[6] = {};
@@ -76,35 +76,45 @@ struct Prepared {
   std::string config;   // JSON
 };
 
+// A lease for the making of a container: keeps layers and snapshot until the container refers to them. Given back at the
+// end; if that fails it ends by itself.
+class HeldLease {
+ public:
+  static Result<std::unique_ptr<HeldLease>> Take(Session& session) {
+    metadata::Lease lease;
+    const Time until = AddNanos(Now(), kLeaseLifeNanos);
+    lease.labels["containerd.io/gc.expire"] = FormatRfc3339({until.seconds, 0});
+    const metadata::Lease made = TRY(session.leases().Create(session.ns(), std::move(lease)));
+    return std::unique_ptr<HeldLease>(new HeldLease(session, made.id));
+  }
+  ~HeldLease() { (void)session_.leases().Delete(session_.ns(), id_, /*synchronous=*/false); }
+  HeldLease(const HeldLease&) = delete;
+  HeldLease& operator=(const HeldLease&) = delete;
+  model::Scope scope() const { return {session_.ns(), id_}; }
+
+ private:
+  HeldLease(Session& session, model::LeaseId id) : session_(session), id_(std::move(id)) {}
+  Session& session_;
+  const model::LeaseId id_;
+};
+
 // The image's root filesystem for this machine, unpacked if it is not yet.
-Result<Prepared> PrepareImage(Session& session, const metadata::Image& image, const std::string& snapshotter) {
-  // A lease keeps the layers between unpacking and the container's own reference.
-  metadata::Lease lease;
-  const Time until = AddNanos(Now(), int64_t{3600} * 1000000000);
-  lease.labels[kLeaseLife] = FormatRfc3339({until.seconds, 0});
-  const metadata::Lease held = TRY(session.leases().Create(session.ns(), std::move(lease)));
-  const model::Scope scope{session.ns(), held.id};
-  const auto drop = [&] { (void)session.leases().Delete(session.ns(), held.id, false); };  // it expires by itself
-  const auto prepare = [&]() -> Result<Prepared> {
-    const std::unique_ptr<content::Store> content = session.stores().Content(scope);
-    const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session.stores().Snapshots(scope, snapshotter));
-    const std::unique_ptr<diff::Differ> differ = client::RemoteDiffer(session.connection(), scope);
-    const model::Descriptor manifest = TRY(image::SelectManifest(*content, image.target, model::HostPlatform()));
-    const std::string manifest_json = TRY(content::ReadBlob(*content, manifest.digest, image::kMaxDocument));
-    const image::Manifest parsed = TRY(image::ParseManifest(manifest_json));
-    Prepared prepared;
-    prepared.config = TRY(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig));
-    const image::ImageConfig config = TRY(image::ParseConfig(prepared.config));
-    image::Unpacking unpacking;
-    unpacking.content = content.get();
-    unpacking.snapshots = snapshots.get();
-    unpacking.snapshotter = snapshotter;
-    unpacking.differ = differ.get();
-    prepared.chain_id = TRY(image::Unpack(unpacking, parsed, config));
-    return prepared;
-  };
-  Result<Prepared> prepared = prepare();
-  drop();
+Result<Prepared> PrepareImage(Session& session, const model::Scope& scope, const metadata::Image& image, const std::string& snapshotter) {
+  const std::unique_ptr<content::Store> content = session.stores().Content(scope);
+  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session.stores().Snapshots(scope, snapshotter));
+  const std::unique_ptr<diff::Differ> differ = client::RemoteDiffer(session.connection(), scope);
+  const model::Descriptor manifest = TRY(image::SelectManifest(*content, image.target, model::HostPlatform()));
+  const std::string manifest_json = TRY(content::ReadBlob(*content, manifest.digest, image::kMaxDocument));
+  const image::Manifest parsed = TRY(image::ParseManifest(manifest_json));
+  Prepared prepared;
+  prepared.config = TRY(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig));
+  const image::ImageConfig config = TRY(image::ParseConfig(prepared.config));
+  image::Unpacking unpacking;
+  unpacking.content = content.get();
+  unpacking.snapshots = snapshots.get();
+  unpacking.snapshotter = snapshotter;
+  unpacking.differ = differ.get();
+  prepared.chain_id = TRY(image::Unpack(unpacking, parsed, config));
   return prepared;
 }
 
@@ -161,12 +171,13 @@ Result<int> Run(const Values& values) {
   const std::string id = values.Text("name").empty() ? RandomId() : values.Text("name");
   TRY(model::ValidateIdentifier(id, "name"));
   const std::string snapshotter = TRY(session->SnapshotterName(values));
-  const Prepared prepared = TRY(PrepareImage(*session, image, snapshotter));
+  std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(*session));
+  const Prepared prepared = TRY(PrepareImage(*session, lease->scope(), image, snapshotter));
   const oci::SpecRequest request = TRY(SpecOf(values, session->ns().str(), id, prepared.config));
   const std::string spec = TRY(oci::MakeSpec(request));
 
   // What the undo steps refer to is declared before them.
-  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session->stores().Snapshots(session->scope(), snapshotter));
+  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session->stores().Snapshots(lease->scope(), snapshotter));
   const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session->connection(), session->scope());
   const model::ContainerId container_id(id);
   bool task_exists = false;
@@ -185,8 +196,13 @@ Result<int> Run(const Values& values) {
     container.labels[kLogLabel] = log_path;
   }
   const std::vector<model::Mount> rootfs = TRY(snapshots->Prepare(id, prepared.chain_id, {}));
-  undo.Add([&] { (void)snapshots->Remove(id); });
-  TRY(session->containers().Create(session->scope(), container));
+  undo.Add([&] {
+    // Not under the lease, which is gone by then.
+    const auto plain = session->stores().Snapshots(session->scope(), snapshotter);
+    if (plain.ok()) (void)(*plain)->Remove(id);
+  });
+  TRY(session->containers().Create(lease->scope(), container));
+  lease.reset();
   undo.Add([&] { (void)session->containers().Delete(session->scope(), container_id); });
   undo.Add([&] {
     if (task_exists) (void)tasks->Delete(container_id, {});

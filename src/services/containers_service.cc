@@ -56,7 +56,7 @@ class ContainersService final : public wire_api::Containers::CallbackService {
       if (state->next == state->containers.size()) return false;
       ToProto(state->containers[state->next++], message->mutable_container());
       return true;
-    });
+    }, Stream::Blocking::kFirstCall);
   }
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateContainerRequest* request,

@@ -70,7 +70,7 @@ class ContentService final : public wire_api::Content::CallbackService {
       }
       for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i) ToProto(state->infos[state->next++], message->add_info());
       return message->info_size() > 0;
-    });
+    }, Stream::Blocking::kFirstCall);
   }
 
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteContentRequest* request,

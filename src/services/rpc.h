@@ -66,19 +66,23 @@ template <typename Message>
 class PullStream final : public grpc::ServerWriteReactor<Message> {
  public:
   using Next = std::function<Result<bool>(Message*)>;
-  static PullStream* Start(Executor* executor, Next next) {
-    auto* stream = new PullStream(executor, std::move(next));
+  // kFirstCall: only the first call blocks (it gathers everything); the others run in the reaction itself.
+  enum class Blocking { kAlways, kFirstCall };
+  static PullStream* Start(Executor* executor, Next next, Blocking blocking = Blocking::kAlways) {
+    auto* stream = new PullStream(executor, std::move(next), blocking);
     stream->Pull();
     return stream;
   }
   static PullStream* Fail(const Error& error) {
-    auto* stream = new PullStream(nullptr, {});
+    auto* stream = new PullStream(nullptr, {}, Blocking::kAlways);
     stream->Finish(ToGrpc(error));
     return stream;
   }
   void OnWriteDone(bool ok) override {
     if (!ok) {
       this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
+    } else if (blocking_ == Blocking::kFirstCall) {
+      Step();
     } else {
       Pull();
     }
@@ -87,20 +91,22 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   void OnDone() override { delete this; }
 
  private:
-  PullStream(Executor* executor, Next next) : executor_(executor), next_(std::move(next)) {}
+  PullStream(Executor* executor, Next next, Blocking blocking) : executor_(executor), next_(std::move(next)), blocking_(blocking) {}
   void Pull() {
-    const Status accepted = executor_->Submit([this] {
-      if (canceled_) return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
-      message_.Clear();
-      const Result<bool> more = next_(&message_);
-      if (!more.ok()) return this->Finish(ToGrpc(more.error()));
-      if (!*more) return this->Finish(grpc::Status::OK);
-      this->StartWrite(&message_);
-    });
+    const Status accepted = executor_->Submit([this] { Step(); });
     if (!accepted.ok()) this->Finish(ToGrpc(accepted.error()));
+  }
+  void Step() {
+    if (canceled_) return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
+    message_.Clear();
+    const Result<bool> more = next_(&message_);
+    if (!more.ok()) return this->Finish(ToGrpc(more.error()));
+    if (!*more) return this->Finish(grpc::Status::OK);
+    this->StartWrite(&message_);
   }
   Executor* executor_;
   Next next_;
+  const Blocking blocking_;
   Message message_;
   std::atomic<bool> canceled_{false};
 };

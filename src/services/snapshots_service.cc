@@ -104,7 +104,7 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
       }
       for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i) ToProto(state->infos[state->next++], message->add_info());
       return message->info_size() > 0;
-    });
+    }, Stream::Blocking::kFirstCall);
   }
 
   grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context, const wire_api::UsageRequest* request,
