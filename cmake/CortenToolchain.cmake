@@ -22,6 +22,10 @@ target_compile_options(corten_flags INTERFACE
 if(CMAKE_BUILD_TYPE STREQUAL "Release")  # elsewhere it would keep work trees from sharing cached objects
   target_compile_options(corten_flags INTERFACE -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  # libstdc++ 12's std::stable_sort calls a function that it has itself marked as deprecated.
+  target_compile_options(corten_flags INTERFACE -Wno-deprecated-declarations)
+endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(corten_flags INTERFACE -Wno-restrict)  # false alarms on std::string at -O2 and -O3 (GCC bug 105651)
 endif()

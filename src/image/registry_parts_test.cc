@@ -52,7 +52,7 @@ server = "https://up.test"
 }
 
 TEST(HostsTest, MistakesNameTheLine) {
-  for (const char* text : {"[host.\"a\"]\ncapabilities = [\"fly\"]", "server = 3", "x = [", "[host.\"a\"]\nskip_verify = \"yes\"", "host = 1"}) {
+  for (const char* text : {"[host.\"a\"]\ncapabilities = [\"fly\"]", "server = 3", "x = [", "[host.\"a\"]\nskip_verify = \"yes\"", "host = 1", "[$"}) {
     const Result<std::vector<RegistryHost>> hosts = ParseHostsFile(text, "/", "i.test", {});
     ASSERT_FALSE(hosts.ok()) << text;
     EXPECT_NE(hosts.error().text().find("line "), std::string::npos) << hosts.error().text();

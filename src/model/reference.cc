@@ -41,6 +41,33 @@ bool ValidRepository(std::string_view path) {
   }
 }
 
+// Host names and addresses as Docker takes them: labels joined by dots or an IPv6 address in brackets, and a port.
+bool ValidDomain(std::string_view domain) {
+  if (domain.starts_with("[")) {
+    const size_t end = domain.find(']');
+    if (end == std::string_view::npos || end == 1 || domain.substr(1, end - 1).find_first_not_of("0123456789abcdefABCDEF:") != std::string_view::npos) return false;
+    domain.remove_prefix(end + 1);
+    if (domain.empty()) return true;
+    if (domain[0] != ':') return false;
+    domain.remove_prefix(1);
+  } else {
+    const size_t colon = domain.find(':');
+    std::string_view name = domain.substr(0, colon);
+    while (true) {
+      const size_t dot = name.find('.');
+      const std::string_view label = name.substr(0, dot);
+      const bool letters = std::all_of(label.begin(), label.end(), [](char c) { return c == '-' || (IsWord(c) && c != '_'); });
+      if (label.empty() || !letters || label.front() == '-' || label.back() == '-') return false;
+      if (dot == std::string_view::npos) break;
+      name.remove_prefix(dot + 1);
+    }
+    if (colon == std::string_view::npos) return true;
+    domain.remove_prefix(colon + 1);
+  }
+  uint64_t port = 0;
+  return !domain.empty() && ParseU64(domain, &port) && port <= 65535;
+}
+
 Error Invalid(std::string_view text, std::string_view why) { return InvalidArgumentError("invalid reference ", Quoted(text), ": ", why); }
 
 }  // namespace
@@ -71,7 +98,7 @@ Result<Reference> ParseReference(std::string_view text) {
   }
   const size_t slash = text.find('/');
   const std::string_view host = text.substr(0, slash);
-  if (host.empty()) return Invalid(text, "host is missing");
+  if (host.empty() || host[0] == ':') return Invalid(text, "host is missing");
   if (const size_t colon = host.rfind(':'); colon != std::string_view::npos && !host.ends_with("]")) {
     uint64_t port = 0;
     if (!ParseU64(host.substr(colon + 1), &port) || port > 65535) {
@@ -83,7 +110,7 @@ Result<Reference> ParseReference(std::string_view text) {
   reference.locator = text.substr(0, split);
   if (split != std::string_view::npos) {
     reference.object = text[split] == ':' ? text.substr(split + 1) : text.substr(split);
-    if (reference.object.empty() || reference.object == "@") return Invalid(text, "object is empty");
+    if (reference.object.empty() || reference.object == "@" || (text[split] == ':' && reference.object[0] == '@')) return Invalid(text, "object is empty");
   }
   return reference;
 }
@@ -102,6 +129,7 @@ Result<std::string> NormalizeDockerReference(std::string_view text) {
     const bool is_host = first.find_first_of(".:") != std::string_view::npos || first == "localhost" ||
                          std::any_of(first.begin(), first.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
     if (is_host) {
+      if (!ValidDomain(first)) return Invalid(text, "invalid host name or port");
       domain = first == "index.docker.io" ? std::string_view("docker.io") : first;
       rest.remove_prefix(slash + 1);
     }
@@ -115,6 +143,7 @@ Result<std::string> NormalizeDockerReference(std::string_view text) {
   if (!ValidRepository(rest)) return Invalid(text, "repository name must be lowercase letters, digits and separators");
   std::string path(rest);
   if (domain == "docker.io" && path.find('/') == std::string::npos) path.insert(0, "library/");
+  if (text.size() + path.size() - rest.size() + domain.size() > kMaxReference) return Invalid(text.substr(0, 64), "too long");
   std::string out = StrCat(domain, "/", path);
   if (!tag.empty()) out += StrCat(":", tag);
   if (tag.empty() && digest.empty()) out += ":latest";

@@ -38,5 +38,13 @@ TEST(Reference, DockersShortFormsAreMadeWhole) {
   for (const char* bad : {"UPPER", "a:", "a:-x", "a@sha256:1", "a//b", "-a", "a/_b"}) EXPECT_FALSE(NormalizeDockerReference(bad).ok()) << bad;
 }
 
+TEST(ReferenceTest, HostsOfDockerNamesAreHosts) {
+  for (const char* bad : {":1a/b:1", ":5/b", "a.b:70000/c", "a_b.c/d", "-a.b/c", "a..b/c", "[zz]:1/c", "[::1/c", "a.b:/c"}) {
+    EXPECT_FALSE(NormalizeDockerReference(bad).ok()) << bad;
+  }
+  EXPECT_EQ(NormalizeDockerReference("[::1]:5000/c").value(), "[::1]:5000/c:latest");
+  EXPECT_EQ(NormalizeDockerReference("A-1.b:5000/c").value(), "A-1.b:5000/c:latest");
+}
+
 }  // namespace
 }  // namespace corten::model
