@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -26,10 +27,21 @@ inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string
   const std::string text = TRY(ReadFileAt(log, 64 << 20));
   std::vector<std::string> calls;
   std::istringstream lines(text);
+  std::map<std::string, std::string> begun;  // by process id: calls that another thread's line has cut in two
   for (std::string line; std::getline(lines, line);) {
-    const size_t call = line.find_first_not_of("0123456789 ");
-    if (call == std::string::npos || line.find(" = -1 ") != std::string::npos || line.find(" = ") == std::string::npos) continue;
-    calls.push_back(line.substr(call));
+    const size_t start = line.find_first_not_of("0123456789 ");
+    if (start == std::string::npos) continue;
+    const std::string process = line.substr(0, line.find(' '));
+    std::string call = line.substr(start);
+    if (const size_t cut = call.find(" <unfinished ...>"); cut != std::string::npos) {
+      begun[process] = call.substr(0, cut);
+      continue;
+    }
+    if (const size_t rest = call.find(" resumed>"); call.starts_with("<... ") && rest != std::string::npos) {
+      call = begun[process] + call.substr(rest + std::string_view(" resumed>").size());
+    }
+    if (call.find(" = -1 ") != std::string::npos || call.find(" = ") == std::string::npos) continue;
+    calls.push_back(std::move(call));
   }
   return calls;
 }

@@ -64,20 +64,37 @@ def show(rules, record):
     return text
 
 
-def compare(rules, label, expected, actual):
-    """Prints a line for each step; returns the number that differ."""
-    wrong = 0
+def differences(rules, expected, actual):
+    """For each step its name and the lines that differ; None where the two look the same."""
+    found = []
     for left, right in zip(expected, actual):
         a, b = show(rules, left), show(rules, right)
         waits = left["name"].split()[1] == "?"
-        if a == b and left["code"] != "late" and not (waits and left["code"]):
-            print(f"ok {label} {left['name']}")
+        same = a == b and left["code"] != "late" and not (waits and left["code"])
+        found.append((left["name"], None if same else list(difflib.unified_diff(a, b, "containerd", "this", lineterm="", n=1))[2:40]))
+    return found
+
+
+def compare(rules, label, play_both):
+    """Prints a line for each step; returns the number that differ.
+
+    The reference's clients lose a piece of output now and then (a fifo that ends before it was read), so steps that differ are
+    played once more, all of them again, and only what differs both times counts."""
+    found = differences(rules, *play_both())
+    if any(lines is not None for _, lines in found):
+        again = dict(differences(rules, *play_both()))
+        for name, lines in found:
+            if lines is not None and again.get(name, lines) is None:
+                print(f"# {label} {name}: differed once, not when it was played again: {lines}")
+        found = [(name, lines if again.get(name, lines) is not None else None) for name, lines in found]
+    for name, lines in found:
+        if lines is None:
+            print(f"ok {label} {name}")
             continue
-        wrong += 1
-        print(f"not ok {label} {left['name']}: differs")
-        for line in list(difflib.unified_diff(a, b, "containerd", "this", lineterm="", n=1))[2:40]:
+        print(f"not ok {label} {name}: differs")
+        for line in lines:
             print("    " + line)
-    return wrong
+    return sum(lines is not None for _, lines in found)
 
 
 def main():
@@ -97,7 +114,7 @@ def main():
                 continue
             label = f"{os.path.basename(path).split('.')[0]} ctr-{version}"
             try:
-                wrong += compare(rules, label, *(play(d, version, chosen.keep, os.path.abspath(path)) for d in daemons))
+                wrong += compare(rules, label, lambda v=version, f=path: [play(d, v, chosen.keep, os.path.abspath(f)) for d in daemons])
             except RuntimeError as error:
                 print(f"not ok {label}: {error}")
                 wrong += 1
