@@ -1,4 +1,5 @@
 // corten run, corten exec.
+#include <signal.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -205,7 +206,10 @@ Result<int> Run(const Values& values) {
   lease.reset();
   undo.Add([&] { (void)session->containers().Delete(session->scope(), container_id); });
   undo.Add([&] {
-    if (task_exists) (void)tasks->Delete(container_id, {});
+    if (!task_exists) return;
+    (void)tasks->Kill(container_id, {}, SIGKILL, /*all=*/true);  // a task that was made and never started has a process too
+    (void)tasks->Wait(container_id, {});
+    (void)tasks->Delete(container_id, {});
   });
   if (detach) {
     client::TaskIo io;

@@ -1,5 +1,7 @@
 #include "runtime/recovery.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <csignal>
 #include <mutex>
@@ -39,6 +41,7 @@ class Revival {
   Outcome Leftover();
   bool IsSandbox() const;
   Result<pb::StateResponse> AskState();
+  Result<pb::StateResponse> AwaitTask();
 
   Tasks::Core& core_;
   const TaskKey key_;
@@ -79,6 +82,10 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
   FAILPOINT("runtime.recover.connected");
   if (!connected) return Bury();
   Result<pb::StateResponse> state = AskState();
+  if (!state.ok() && state.error().Is(Code::kNotFound) && !IsSandbox()) {
+    state = AwaitTask();
+    if (!state.ok() && wire::IsClosedError(state.error())) return Leftover();  // it had nothing and has ended
+  }
   if (state.ok()) {
     init_.pid = state->pid();
     init_.io = {state->stdin(), state->stdout(), state->stderr(), state->terminal()};
@@ -119,6 +126,20 @@ Result<pb::StateResponse> Revival::AskState() {
   pb::StateResponse response;
   if (!response.ParseFromString(*reply)) return InternalError("unreadable answer");
   return response;
+}
+
+// The shim lives and knows no such task. If it has none at all it ends when it is told to. If a create that the killed daemon
+// had asked for is still under way, the shim stays and the task appears: it must not be left to itself.
+Result<pb::StateResponse> Revival::AwaitTask() {
+  constexpr int kStepMs = 10;
+  pb::ShutdownRequest shutdown;
+  shutdown.set_id(key_.id.str());
+  (void)link_.shim->CallSync(key_.ns, "Shutdown", shutdown.SerializeAsString(), Left());  // what counts is what follows
+  while (true) {
+    Result<pb::StateResponse> state = AskState();
+    if (state.ok() || !state.error().Is(Code::kNotFound) || Left() <= std::chrono::milliseconds(kStepMs)) return state;
+    (void)poll(nullptr, 0, kStepMs);
+  }
 }
 
 bool Revival::IsSandbox() const {
