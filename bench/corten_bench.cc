@@ -1,9 +1,10 @@
 // corten-bench: times a containerd API socket, or two of them in alternation, with the same calls.
 //
-// Usage: corten-bench --image REF NAME=ADDRESS [NAME=ADDRESS]   [--n N] [--rows version,container,create8,snapshot,lifecycle,exec,throughput,list]
-// The image must be stored and unpacked on both. Each figure is taken in rounds that alternate between the sockets; the table
-// shows medians in milliseconds (or per second) and the ratio first/second; lines that begin with `row ` are for machines.
-// Rows carry the numbers of docs/BENCHMARKS.md.
+// Usage: corten-bench --image REF NAME=ADDRESS [NAME=ADDRESS]   [--n N] [--rows
+// version,container,create8,snapshot,lifecycle,exec,throughput,list] The image must be stored and
+// unpacked on both. Each figure is taken in rounds that alternate between the sockets; the table
+// shows medians in milliseconds (or per second) and the ratio first/second; lines that begin with
+// `row ` are for machines. Rows carry the numbers of docs/BENCHMARKS.md.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -37,22 +38,26 @@ struct Target {
 
 const model::Scope kScope{model::Namespace("corten-bench"), {}};
 constexpr const char* kSnapshotter = "overlayfs";
-// Nothing refers to a snapshot between its Prepare and its container: the label keeps the collector off, as a lease would.
+// Nothing refers to a snapshot between its Prepare and its container: the label keeps the collector
+// off, as a lease would.
 const model::Labels kRoot = {{"containerd.io/gc.root", "bench"}};
 
 struct Row {
-  std::string number;   // of docs/BENCHMARKS.md
+  std::string number;  // of docs/BENCHMARKS.md
   std::string what;
-  std::string unit;     // "ms" or "/s"
+  std::string unit;                                    // "ms" or "/s"
   std::map<std::string, std::vector<double>> samples;  // by target
 };
 
-double Millis(SteadyClock::time_point from) { return std::chrono::duration<double, std::milli>(SteadyClock::now() - from).count(); }
+double Millis(SteadyClock::time_point from) {
+  return std::chrono::duration<double, std::milli>(SteadyClock::now() - from).count();
+}
 
 double Percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1, static_cast<size_t>(share * static_cast<double>(values.size())))];
+  return values[std::min(values.size() - 1,
+                         static_cast<size_t>(share * static_cast<double>(values.size())))];
 }
 
 // A failure ends the run: a figure of something that failed is no figure.
@@ -69,25 +74,33 @@ T Must(Result<T> result, const std::string& what) {
 
 class Bench {
  public:
-  Bench(std::vector<Target>& targets, std::string image, int n) : targets_(targets), image_(std::move(image)), n_(n) {}
+  Bench(std::vector<Target>& targets, std::string image, int n)
+      : targets_(targets), image_(std::move(image)), n_(n) {}
 
   void Run(const std::string& rows) {
-    const auto wanted = [&](const std::string& name) { return rows.empty() || (rows + ",").find(name + ",") != std::string::npos; };
+    const auto wanted = [&](const std::string& name) {
+      return rows.empty() || (rows + ",").find(name + ",") != std::string::npos;
+    };
     if (wanted("version")) Alternate(n_ * 4, [&](Target& target) { Version(target); });
     if (wanted("container")) Alternate(n_ * 2, [&](Target& target) { ContainerCalls(target); });
     if (wanted("snapshot")) Alternate(n_ * 2, [&](Target& target) { Snapshots(target); });
     if (wanted("create8")) Alternate(3, [&](Target& target) { CreateAtOnce(target, 8); });
-    if (wanted("lifecycle")) Alternate(n_, [&](Target& target) { Lifecycle(target, StrCat("bench-", turn_++), /*record=*/true); });
+    if (wanted("lifecycle"))
+      Alternate(n_, [&](Target& target) {
+        Lifecycle(target, StrCat("bench-", turn_++), /*record=*/true);
+      });
     if (wanted("exec")) Execs();
     if (wanted("throughput")) {
-      for (const int clients : {1, 4, 8}) Alternate(3, [&](Target& target) { Throughput(target, clients); });
+      for (const int clients : {1, 4, 8})
+        Alternate(3, [&](Target& target) { Throughput(target, clients); });
     }
     if (wanted("list")) Lists();
   }
 
   void Print() const {
     (void)printf("%-4s %-46s", "row", "what");
-    for (const Target& target : targets_) (void)printf(" %14s %10s", (target.name + " p50").c_str(), "p99");
+    for (const Target& target : targets_)
+      (void)printf(" %14s %10s", (target.name + " p50").c_str(), "p99");
     (void)printf(targets_.size() > 1 ? "   ratio\n" : "\n");
     for (const std::string& key : order_) {
       const Row& row = rows_.at(key);
@@ -95,7 +108,8 @@ class Bench {
       std::vector<double> medians;
       for (const Target& target : targets_) {
         const auto found = row.samples.find(target.name);
-        const std::vector<double> samples = found == row.samples.end() ? std::vector<double>() : found->second;
+        const std::vector<double> samples =
+            found == row.samples.end() ? std::vector<double>() : found->second;
         medians.push_back(Percentile(samples, 0.5));
         (void)printf(" %14.3f %10.3f", medians.back(), Percentile(samples, 0.99));
       }
@@ -105,14 +119,16 @@ class Bench {
     for (const std::string& key : order_) {
       const Row& row = rows_.at(key);
       for (const auto& [target, samples] : row.samples) {
-        (void)printf("row %s \"%s\" %s %s n=%zu min=%.4f p50=%.4f p99=%.4f\n", row.number.c_str(), row.what.c_str(), row.unit.c_str(), target.c_str(),
-                     samples.size(), Percentile(samples, 0), Percentile(samples, 0.5), Percentile(samples, 0.99));
+        (void)printf("row %s \"%s\" %s %s n=%zu min=%.4f p50=%.4f p99=%.4f\n", row.number.c_str(),
+                     row.what.c_str(), row.unit.c_str(), target.c_str(), samples.size(),
+                     Percentile(samples, 0), Percentile(samples, 0.5), Percentile(samples, 0.99));
       }
     }
   }
 
  private:
-  void Record(const Target& target, const std::string& number, const std::string& what, double value, const std::string& unit = "ms") {
+  void Record(const Target& target, const std::string& number, const std::string& what,
+              double value, const std::string& unit = "ms") {
     Row& row = rows_[number + what];
     if (row.what.empty()) {
       row = {number, what, unit, {}};
@@ -124,20 +140,24 @@ class Bench {
   template <typename Work>
   void Alternate(int rounds, Work work) {
     for (int round = 0; round < rounds; ++round) {
-      for (size_t i = 0; i < targets_.size(); ++i) work(targets_[(i + static_cast<size_t>(round)) % targets_.size()]);
+      for (size_t i = 0; i < targets_.size(); ++i)
+        work(targets_[(i + static_cast<size_t>(round)) % targets_.size()]);
     }
   }
 
   void Version(Target& target) {
-    const auto stub = containerd::services::version::v1::Version::NewStub(target.connection->channel());
+    const auto stub =
+        containerd::services::version::v1::Version::NewStub(target.connection->channel());
     grpc::ClientContext context;
     containerd::services::version::v1::VersionResponse response;
     const auto begin = SteadyClock::now();
-    Must(client::FromGrpc(stub->Version(&context, google::protobuf::Empty(), &response)), "version");
+    Must(client::FromGrpc(stub->Version(&context, google::protobuf::Empty(), &response)),
+         "version");
     Record(target, "28", "Version round trip", Millis(begin));
   }
 
-  metadata::Container MakeContainer(Target& target, const std::string& id, const std::vector<std::string>& args) {
+  metadata::Container MakeContainer(Target& target, const std::string& id,
+                                    const std::vector<std::string>& args) {
     oci::SpecRequest request;
     request.ns = kScope.ns.str();
     request.id = id;
@@ -184,25 +204,33 @@ class Bench {
   void CreateAtOnce(Target& target, int clients) {
     constexpr int kEach = 50;
     std::vector<metadata::Container> made;
-    for (int i = 0; i < clients * kEach; ++i) made.push_back(MakeContainer(target, StrCat("many-", turn_++), {"/bin/true"}));
+    for (int i = 0; i < clients * kEach; ++i)
+      made.push_back(MakeContainer(target, StrCat("many-", turn_++), {"/bin/true"}));
     std::vector<std::thread> threads;
     const auto begin = SteadyClock::now();
     for (int c = 0; c < clients; ++c) {
       threads.emplace_back([&, c] {
-        for (int i = 0; i < kEach; ++i) Must(target.containers->Create(kScope, made[static_cast<size_t>(c * kEach + i)]), "create container");
+        for (int i = 0; i < kEach; ++i)
+          Must(target.containers->Create(kScope, made[static_cast<size_t>(c * kEach + i)]),
+               "create container");
       });
     }
     for (std::thread& thread : threads) thread.join();
-    Record(target, "31", StrCat("Containers.Create, ", clients, " clients"), clients * kEach / (Millis(begin) / 1000), "/s");
-    for (const metadata::Container& container : made) Must(target.containers->Delete(kScope, container.id), "delete container");
+    Record(target, "31", StrCat("Containers.Create, ", clients, " clients"),
+           clients * kEach / (Millis(begin) / 1000), "/s");
+    for (const metadata::Container& container : made)
+      Must(target.containers->Delete(kScope, container.id), "delete container");
   }
 
   // One container from nothing to nothing.
   void Lifecycle(Target& target, const std::string& id, bool record) {
     const auto snapshots = Must(target.stores->Snapshots(kScope, kSnapshotter), "snapshotter");
     const auto begin = SteadyClock::now();
-    const std::vector<model::Mount> rootfs = Must(snapshots->Prepare(id, target.chain_id, kRoot), "prepare");
-    const metadata::Container container = Must(target.containers->Create(kScope, MakeContainer(target, id, {"/bin/true"})), "create container");
+    const std::vector<model::Mount> rootfs =
+        Must(snapshots->Prepare(id, target.chain_id, kRoot), "prepare");
+    const metadata::Container container =
+        Must(target.containers->Create(kScope, MakeContainer(target, id, {"/bin/true"})),
+             "create container");
     const auto created = SteadyClock::now();
     Must(target.tasks->Create(container.id, rootfs, {}, std::nullopt), "create task");
     const double create_ms = Millis(created);
@@ -235,18 +263,24 @@ class Bench {
     const auto begin = SteadyClock::now();
     for (int c = 0; c < clients; ++c) {
       threads.emplace_back([&, c] {
-        for (int i = 0; i < kEach; ++i) Lifecycle(target, StrCat("rate-", first + c * kEach + i), /*record=*/false);
+        for (int i = 0; i < kEach; ++i)
+          Lifecycle(target, StrCat("rate-", first + c * kEach + i), /*record=*/false);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    Record(target, "13", StrCat("full cycles, ", clients, clients == 1 ? " client" : " clients"), clients * kEach / (Millis(begin) / 1000), "/s");
+    Record(target, "13", StrCat("full cycles, ", clients, clients == 1 ? " client" : " clients"),
+           clients * kEach / (Millis(begin) / 1000), "/s");
   }
 
-  // A container that stays; returns its id. Ids differ between targets: OCI runtimes know a container by namespace and id.
+  // A container that stays; returns its id. Ids differ between targets: OCI runtimes know a
+  // container by namespace and id.
   model::ContainerId Keep(Target& target, const std::string& id) {
     const auto snapshots = Must(target.stores->Snapshots(kScope, kSnapshotter), "snapshotter");
-    const std::vector<model::Mount> rootfs = Must(snapshots->Prepare(id, target.chain_id, kRoot), "prepare");
-    const metadata::Container container = Must(target.containers->Create(kScope, MakeContainer(target, id, {"/bin/sleep", "100000"})), "create container");
+    const std::vector<model::Mount> rootfs =
+        Must(snapshots->Prepare(id, target.chain_id, kRoot), "prepare");
+    const metadata::Container container =
+        Must(target.containers->Create(kScope, MakeContainer(target, id, {"/bin/sleep", "100000"})),
+             "create container");
     Must(target.tasks->Create(container.id, rootfs, {}, std::nullopt), "create task");
     Must(target.tasks->Start(container.id, {}), "start");
     return container.id;
@@ -263,11 +297,14 @@ class Bench {
 
   void Execs() {
     std::map<std::string, model::ContainerId> kept;
-    for (Target& target : targets_) kept[target.name] = Keep(target, StrCat(target.name, "-exec-host"));
+    for (Target& target : targets_)
+      kept[target.name] = Keep(target, StrCat(target.name, "-exec-host"));
     Alternate(n_, [&](Target& target) {
       const model::ContainerId& id = kept[target.name];
-      const metadata::Container container = Must(target.containers->Get(kScope.ns, id), "get container");
-      const std::string process = Must(oci::MakeExecProcess(container.spec->value, {"/bin/true"}, {}, false, ""), "process");
+      const metadata::Container container =
+          Must(target.containers->Get(kScope.ns, id), "get container");
+      const std::string process = Must(
+          oci::MakeExecProcess(container.spec->value, {"/bin/true"}, {}, false, ""), "process");
       const model::ExecId exec(StrCat("e", turn_++));
       const auto begin = SteadyClock::now();
       Must(target.tasks->Exec(id, exec, {std::string(oci::kProcessType), process}, {}), "exec");
@@ -283,7 +320,8 @@ class Bench {
     constexpr int kContainers = 30;
     std::map<std::string, std::vector<model::ContainerId>> kept;
     for (Target& target : targets_) {
-      for (int i = 0; i < kContainers; ++i) kept[target.name].push_back(Keep(target, StrCat(target.name, "-list-", i)));
+      for (int i = 0; i < kContainers; ++i)
+        kept[target.name].push_back(Keep(target, StrCat(target.name, "-list-", i)));
     }
     Alternate(n_, [&](Target& target) {
       auto begin = SteadyClock::now();
@@ -311,7 +349,8 @@ class Bench {
 
 Target Open(const std::string& word, const std::string& image_name) {
   const size_t equals = word.find('=');
-  if (equals == std::string::npos) Must(InvalidArgumentError(Quoted(word), ": want NAME=ADDRESS"), "arguments");
+  if (equals == std::string::npos)
+    Must(InvalidArgumentError(Quoted(word), ": want NAME=ADDRESS"), "arguments");
   Target target;
   target.name = word.substr(0, equals);
   client::ConnectOptions options;
@@ -322,10 +361,16 @@ Target Open(const std::string& word, const std::string& image_name) {
   target.stores = client::RemoteStores(target.connection);
   target.tasks = client::RemoteTasks(target.connection, kScope);
   const std::unique_ptr<content::Store> content = target.stores->Content(kScope);
-  const metadata::Image image = Must(target.images->Get(kScope.ns, image_name), "image (import it into namespace corten-bench)");
-  const model::Descriptor manifest = Must(image::SelectManifest(*content, image.target, model::HostPlatform()), "manifest");
-  const image::Manifest parsed = Must(image::ParseManifest(Must(content::ReadBlob(*content, manifest.digest, image::kMaxDocument), "manifest")), "manifest");
-  target.config = Must(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig), "config");
+  const metadata::Image image = Must(target.images->Get(kScope.ns, image_name),
+                                     "image (import it into namespace corten-bench)");
+  const model::Descriptor manifest =
+      Must(image::SelectManifest(*content, image.target, model::HostPlatform()), "manifest");
+  const image::Manifest parsed =
+      Must(image::ParseManifest(
+               Must(content::ReadBlob(*content, manifest.digest, image::kMaxDocument), "manifest")),
+           "manifest");
+  target.config =
+      Must(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig), "config");
   const image::ImageConfig config = Must(image::ParseConfig(target.config), "config");
   target.chain_id = image::ChainIds(config.diff_ids).back().str();
   return target;
@@ -348,7 +393,9 @@ int Main(const std::vector<std::string>& words) {
     }
   }
   if (image.empty() || addresses.empty() || addresses.size() > 2) {
-    (void)fprintf(stderr, "usage: corten-bench --image REF [--n N] [--rows LIST] NAME=ADDRESS [NAME=ADDRESS]\n");
+    (void)fprintf(
+        stderr,
+        "usage: corten-bench --image REF [--n N] [--rows LIST] NAME=ADDRESS [NAME=ADDRESS]\n");
     return 2;
   }
   std::vector<Target> targets;

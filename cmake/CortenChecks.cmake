@@ -30,7 +30,8 @@ target_link_libraries(corten_headers_full PRIVATE corten_flags corten::proto_grp
 
 add_test(NAME layers COMMAND ${Python3_EXECUTABLE} ${tools}/check_layers.py ${CMAKE_SOURCE_DIR})
 add_test(NAME style COMMAND ${Python3_EXECUTABLE} ${tools}/check_style.py ${CMAKE_SOURCE_DIR})
+add_test(NAME format COMMAND ${tools}/check_format.sh)
 add_test(NAME links COMMAND ${Python3_EXECUTABLE} ${tools}/check_links.py ${CMAKE_BINARY_DIR})
 add_test(NAME house_tools COMMAND ${Python3_EXECUTABLE} -m unittest discover -s ${tools} -p "*_test.py")
-set_tests_properties(layers style links house_tools PROPERTIES LABELS unit TIMEOUT 60
+set_tests_properties(layers style format links house_tools PROPERTIES LABELS unit TIMEOUT 60
   ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)

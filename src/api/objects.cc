@@ -16,7 +16,8 @@ metadata::Container FromProto(const containers::Container& container) {
   out.labels = FromProto(container.labels());
   out.image = container.image();
   out.runtime.name = container.runtime().name();
-  if (container.runtime().has_options()) out.runtime.options = FromProto(container.runtime().options());
+  if (container.runtime().has_options())
+    out.runtime.options = FromProto(container.runtime().options());
   if (container.has_spec()) out.spec = FromProto(container.spec());
   out.snapshotter = container.snapshotter();
   out.snapshot_key = container.snapshot_key();
@@ -32,13 +33,15 @@ void ToProto(const metadata::Container& container, containers::Container* out) {
   ToProto(container.labels, out->mutable_labels());
   out->set_image(container.image);
   out->mutable_runtime()->set_name(container.runtime.name);
-  if (container.runtime.options.has_value()) ToProto(*container.runtime.options, out->mutable_runtime()->mutable_options());
+  if (container.runtime.options.has_value())
+    ToProto(*container.runtime.options, out->mutable_runtime()->mutable_options());
   if (container.spec.has_value()) ToProto(*container.spec, out->mutable_spec());
   out->set_snapshotter(container.snapshotter);
   out->set_snapshot_key(container.snapshot_key);
   ToProto(container.created_at, out->mutable_created_at());
   ToProto(container.updated_at, out->mutable_updated_at());
-  for (const auto& [name, any] : container.extensions) ToProto(any, &(*out->mutable_extensions())[name]);
+  for (const auto& [name, any] : container.extensions)
+    ToProto(any, &(*out->mutable_extensions())[name]);
   out->set_sandbox(container.sandbox.str());
 }
 
@@ -93,7 +96,8 @@ Result<content::IngestStatus> FromProto(const contents::Status& status) {
   out.ref = status.ref();
   out.offset = status.offset();
   out.total = status.total();
-  if (!status.expected().empty()) out.expected = TRY(model::Digest::Parse(status.expected()).Context(Quoted(status.expected())));
+  if (!status.expected().empty())
+    out.expected = TRY(model::Digest::Parse(status.expected()).Context(Quoted(status.expected())));
   out.started_at = FromProto(status.started_at());
   out.updated_at = FromProto(status.updated_at());
   return out;

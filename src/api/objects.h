@@ -1,6 +1,7 @@
-// Conversions of whole objects: containers, images, leases, blobs, ingests, snapshots. Both directions, for the facades
-// that serve the API and the client that calls it. Fields the message does not know are lost; opaque Any values are not
-// touched. Unset message fields become unset optionals.
+// Conversions of whole objects: containers, images, leases, blobs, ingests, snapshots. Both
+// directions, for the facades that serve the API and the client that calls it. Fields the message
+// does not know are lost; opaque Any values are not touched. Unset message fields become unset
+// optionals.
 #pragma once
 
 #include "containerd/services/containers/v1/containers.pb.h"
@@ -15,7 +16,8 @@
 namespace corten::api {
 
 metadata::Container FromProto(const containerd::services::containers::v1::Container& container);
-void ToProto(const metadata::Container& container, containerd::services::containers::v1::Container* out);
+void ToProto(const metadata::Container& container,
+             containerd::services::containers::v1::Container* out);
 
 // kInvalidArgument: the target's digest does not parse.
 Result<metadata::Image> FromProto(const containerd::services::images::v1::Image& image);

@@ -49,13 +49,16 @@ void ToProto(const model::Platform& platform, containerd::types::Platform* out) 
   out->set_os_version(platform.os_version);
 }
 
-std::vector<model::Mount> FromProto(const google::protobuf::RepeatedPtrField<containerd::types::Mount>& mounts) {
+std::vector<model::Mount> FromProto(
+    const google::protobuf::RepeatedPtrField<containerd::types::Mount>& mounts) {
   std::vector<model::Mount> out;
-  for (const auto& mount : mounts) out.push_back({mount.type(), mount.source(), mount.target(), FromProto(mount.options())});
+  for (const auto& mount : mounts)
+    out.push_back({mount.type(), mount.source(), mount.target(), FromProto(mount.options())});
   return out;
 }
 
-void ToProto(const std::vector<model::Mount>& mounts, google::protobuf::RepeatedPtrField<containerd::types::Mount>* out) {
+void ToProto(const std::vector<model::Mount>& mounts,
+             google::protobuf::RepeatedPtrField<containerd::types::Mount>* out) {
   for (const model::Mount& mount : mounts) {
     containerd::types::Mount* message = out->Add();
     message->set_type(mount.type);

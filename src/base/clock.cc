@@ -27,7 +27,8 @@ int64_t DaysFromCivil(int64_t year, int month, int day) {
   const int64_t era = (year >= 0 ? year : year - 399) / 400;
   const int64_t year_of_era = year - era * 400;
   const int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+  return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+         719468;
 }
 
 std::string Trimmed(std::string digits) {
@@ -48,8 +49,8 @@ std::string FormatRfc3339(Time time) {
   tm parts = {};
   (void)gmtime_r(&seconds, &parts);
   char buffer[48];
-  (void)snprintf(buffer, sizeof(buffer), "%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900, parts.tm_mon + 1,
-                 parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+  (void)snprintf(buffer, sizeof(buffer), "%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year + 1900,
+                 parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   std::string out = buffer;
   if (time.nanos != 0) {
     (void)snprintf(buffer, sizeof(buffer), "%09d", time.nanos);
@@ -65,10 +66,13 @@ Result<Time> ParseRfc3339(std::string_view text) {
   int hour = 0;
   int minute = 0;
   int second = 0;
-  const bool shape = Digits(text, 0, 4, &year) && Digits(text, 5, 2, &month) && Digits(text, 8, 2, &day) &&
-                     Digits(text, 11, 2, &hour) && Digits(text, 14, 2, &minute) && Digits(text, 17, 2, &second) &&
-                     text[4] == '-' && text[7] == '-' && (text[10] == 'T' || text[10] == 't') && text[13] == ':' && text[16] == ':';
-  if (!shape || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) {
+  const bool shape = Digits(text, 0, 4, &year) && Digits(text, 5, 2, &month) &&
+                     Digits(text, 8, 2, &day) && Digits(text, 11, 2, &hour) &&
+                     Digits(text, 14, 2, &minute) && Digits(text, 17, 2, &second) &&
+                     text[4] == '-' && text[7] == '-' && (text[10] == 'T' || text[10] == 't') &&
+                     text[13] == ':' && text[16] == ':';
+  if (!shape || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 ||
+      second > 60) {
     return InvalidArgumentError("time ", Quoted(text), ": not in RFC 3339 form");
   }
   size_t at = 19;
@@ -88,13 +92,15 @@ Result<Time> ParseRfc3339(std::string_view text) {
   } else {
     int hours = 0;
     int minutes = 0;
-    if (at + 6 != text.size() || (text[at] != '+' && text[at] != '-') || !Digits(text, at + 1, 2, &hours) ||
-        text[at + 3] != ':' || !Digits(text, at + 4, 2, &minutes)) {
+    if (at + 6 != text.size() || (text[at] != '+' && text[at] != '-') ||
+        !Digits(text, at + 1, 2, &hours) || text[at + 3] != ':' ||
+        !Digits(text, at + 4, 2, &minutes)) {
       return InvalidArgumentError("time ", Quoted(text), ": not in RFC 3339 form");
     }
     offset = (hours * 60 + minutes) * 60 * (text[at] == '-' ? -1 : 1);
   }
-  return Time{DaysFromCivil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset, static_cast<int32_t>(nanos)};
+  return Time{DaysFromCivil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset,
+              static_cast<int32_t>(nanos)};
 }
 
 Time AddNanos(Time time, int64_t nanos) {
@@ -111,7 +117,10 @@ Time AddNanos(Time time, int64_t nanos) {
 }
 
 Result<int64_t> ParseDuration(std::string_view text) {
-  const auto bad = [&] { return InvalidArgumentError("duration ", Quoted(text), ": want a form such as 10s, 1m30s or 250ms"); };
+  const auto bad = [&] {
+    return InvalidArgumentError("duration ", Quoted(text),
+                                ": want a form such as 10s, 1m30s or 250ms");
+  };
   std::string_view rest = text;
   bool negative = false;
   if (!rest.empty() && (rest[0] == '-' || rest[0] == '+')) {
@@ -120,17 +129,26 @@ Result<int64_t> ParseDuration(std::string_view text) {
   }
   if (rest == "0") return int64_t{0};
   if (rest.empty()) return bad();
-  static constexpr std::array<std::pair<std::string_view, int64_t>, 8> kUnits = {{{"ns", 1}, {"us", 1000}, {"\u00b5s", 1000}, {"\u03bcs", 1000},
-      {"ms", 1000000}, {"s", kNanosPerSecond}, {"m", 60 * kNanosPerSecond}, {"h", 3600 * kNanosPerSecond}}};
+  static constexpr std::array<std::pair<std::string_view, int64_t>, 8> kUnits = {
+      {{"ns", 1},
+       {"us", 1000},
+       {"\u00b5s", 1000},
+       {"\u03bcs", 1000},
+       {"ms", 1000000},
+       {"s", kNanosPerSecond},
+       {"m", 60 * kNanosPerSecond},
+       {"h", 3600 * kNanosPerSecond}}};
   long double total = 0;
   while (!rest.empty()) {
     size_t size = 0;
-    while (size < rest.size() && ((rest[size] >= '0' && rest[size] <= '9') || rest[size] == '.')) ++size;
+    while (size < rest.size() && ((rest[size] >= '0' && rest[size] <= '9') || rest[size] == '.'))
+      ++size;
     const std::string number(rest.substr(0, size));
     if (number.empty() || number == "." || number.find('.') != number.rfind('.')) return bad();
     rest.remove_prefix(size);
     size = 0;
-    while (size < rest.size() && rest[size] != '.' && (rest[size] < '0' || rest[size] > '9')) ++size;
+    while (size < rest.size() && rest[size] != '.' && (rest[size] < '0' || rest[size] > '9'))
+      ++size;
     const std::string_view unit = rest.substr(0, size);
     rest.remove_prefix(size);
     int64_t scale = 0;
@@ -148,7 +166,8 @@ Result<int64_t> ParseDuration(std::string_view text) {
 std::string FormatDuration(int64_t nanos) {
   if (nanos == 0) return "0s";
   std::string out = nanos < 0 ? "-" : "";
-  uint64_t rest = nanos < 0 ? uint64_t{0} - static_cast<uint64_t>(nanos) : static_cast<uint64_t>(nanos);
+  uint64_t rest =
+      nanos < 0 ? uint64_t{0} - static_cast<uint64_t>(nanos) : static_cast<uint64_t>(nanos);
   const auto fraction = [](uint64_t whole, uint64_t part, int digits) {
     char buffer[24];
     (void)snprintf(buffer, sizeof(buffer), "%0*llu", digits, static_cast<unsigned long long>(part));

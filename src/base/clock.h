@@ -1,4 +1,5 @@
-// Wall time as the API carries it: nanoseconds since the Unix epoch, UTC. Injected, so that tests can tick it.
+// Wall time as the API carries it: nanoseconds since the Unix epoch, UTC. Injected, so that tests
+// can tick it.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +31,8 @@ std::string FormatRfc3339(Time time);
 Result<Time> ParseRfc3339(std::string_view text);
 Time AddNanos(Time time, int64_t nanos);
 
-// Go's duration text: "1h2m3.5s", "300ms", "1.5us", "-2m". Nanoseconds; kInvalidArgument on anything else or overflow.
+// Go's duration text: "1h2m3.5s", "300ms", "1.5us", "-2m". Nanoseconds; kInvalidArgument on
+// anything else or overflow.
 Result<int64_t> ParseDuration(std::string_view text);
 // The form that Go prints: "1m0s", "100ms", "0s".
 std::string FormatDuration(int64_t nanos);

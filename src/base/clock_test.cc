@@ -16,9 +16,11 @@ TEST(Clock, Rfc3339RoundTrips) {
   const Time time = ParseRfc3339("2026-11-21T01:41:31.058025437Z").value();
   EXPECT_EQ(time.seconds, 1795225291);
   EXPECT_EQ(FormatRfc3339(time), "2026-11-21T01:41:31.058025437Z");
-  EXPECT_EQ(ParseRfc3339("2026-11-21T03:41:31+02:00").value(), ParseRfc3339("2026-11-21T01:41:31Z").value());
+  EXPECT_EQ(ParseRfc3339("2026-11-21T03:41:31+02:00").value(),
+            ParseRfc3339("2026-11-21T01:41:31Z").value());
   EXPECT_EQ(FormatRfc3339(kZeroTime), "0001-01-01T00:00:00Z");
-  for (const char* bad : {"", "2026", "2026-13-21T01:41:31Z", "2026-11-21T01:41:31", "2026-11-21 01:41:31Z", "2026-11-21T01:41:31.Z"}) {
+  for (const char* bad : {"", "2026", "2026-13-21T01:41:31Z", "2026-11-21T01:41:31",
+                          "2026-11-21 01:41:31Z", "2026-11-21T01:41:31.Z"}) {
     EXPECT_FALSE(ParseRfc3339(bad).ok()) << bad;
   }
 }
@@ -30,7 +32,8 @@ TEST(Clock, DurationsReadAndPrintAsInGo) {
   EXPECT_EQ(FormatDuration(4 * 3600000000000), "4h0m0s");
   EXPECT_EQ(FormatDuration(100000000), "100ms");
   EXPECT_EQ(FormatDuration(1500000000), "1.5s");
-  for (const char* bad : {"", "10", "s", "1x", "1..5s", "99999999999h"}) EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
+  for (const char* bad : {"", "10", "s", "1x", "1..5s", "99999999999h"})
+    EXPECT_FALSE(ParseDuration(bad).ok()) << bad;
 }
 
 TEST(Hash, BothImplementationsAgree) {
@@ -43,7 +46,8 @@ TEST(Hash, BothImplementationsAgree) {
 }
 
 TEST(Log, LinesLookLikeContainerds) {
-  EXPECT_EQ(log::FormatLine(log::Format::kText, log::Level::kWarn, "T", "two words", {{"id", "a b"}, {"n", "1"}}),
+  EXPECT_EQ(log::FormatLine(log::Format::kText, log::Level::kWarn, "T", "two words",
+                            {{"id", "a b"}, {"n", "1"}}),
             "time=\"T\" level=warning msg=\"two words\" id=\"a b\" n=1");
   EXPECT_EQ(log::FormatLine(log::Format::kJson, log::Level::kInfo, "T", "a\"b\xff", {{"id", "x"}}),
             "{\"id\":\"x\",\"level\":\"info\",\"msg\":\"a\\\"b\\ufffd\",\"time\":\"T\"}");
@@ -57,7 +61,13 @@ TEST(Executor, RunsEverythingAcceptedAndRefusesBeyondTheQueue) {
     std::mutex hold;
     hold.lock();
     for (int i = 0; i < 30; ++i) {
-      if (executor.Submit([&] { const std::lock_guard wait(hold); ++ran; }).ok()) ++accepted;
+      if (executor
+              .Submit([&] {
+                const std::lock_guard wait(hold);
+                ++ran;
+              })
+              .ok())
+        ++accepted;
     }
     EXPECT_LT(accepted, 30);
     EXPECT_GE(accepted, 8);

@@ -14,13 +14,14 @@ namespace corten {
 
 namespace {
 
-Result<Fd> OpenResolved(FdRef dir, const std::string& dir_path, const std::string& name, int flags, mode_t mode,
-                        uint64_t resolve) {
+Result<Fd> OpenResolved(FdRef dir, const std::string& dir_path, const std::string& name, int flags,
+                        mode_t mode, uint64_t resolve) {
   struct open_how how = {};
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   if ((flags & (O_CREAT | O_TMPFILE)) != 0) how.mode = mode;
   how.resolve = resolve | RESOLVE_NO_MAGICLINKS;
-  // The kernel answers EAGAIN when a rename raced with ".." handling: a bounded retry is what openat2(2) asks for.
+  // The kernel answers EAGAIN when a rename raced with ".." handling: a bounded retry is what
+  // openat2(2) asks for.
   for (int attempt = 0;; ++attempt) {
     const long fd = syscall(SYS_openat2, dir.get(), name.c_str(), &how, sizeof(how));
     if (fd >= 0) return Fd(static_cast<int>(fd));
@@ -46,9 +47,12 @@ Result<DirStream> OpenStream(FdRef fd, const std::string& path) {
   return DirStream(stream);
 }
 
-bool IsDot(const char* name) { return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0)); }
+bool IsDot(const char* name) {
+  return name[0] == '.' && (name[1] == 0 || (name[1] == '.' && name[2] == 0));
+}
 
-constexpr size_t kOpenLevels = 64;  // descriptors kept while a tree is removed; levels above are opened again through ".."
+constexpr size_t kOpenLevels =
+    64;  // descriptors kept while a tree is removed; levels above are opened again through ".."
 
 struct RemoveLevel {
   Fd fd;
@@ -58,26 +62,31 @@ struct RemoveLevel {
 };
 
 // Opens `levels.back()` again after the level below it, `below`, has been emptied.
-Status ReopenLevel(std::vector<RemoveLevel>& levels, FdRef below, dev_t device, const std::string& path) {
+Status ReopenLevel(std::vector<RemoveLevel>& levels, FdRef below, dev_t device,
+                   const std::string& path) {
   RemoveLevel& level = levels.back();
   if (level.fd.valid()) return Ok();
   Fd fd(openat(below.get(), "..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   struct stat st = {};
   if (!fd.valid() || fstat(fd.get(), &st) != 0) return ErrnoError(errno, "open ", path, "/...");
-  if (st.st_ino != level.inode || st.st_dev != device) return AbortedError("remove ", path, ": a directory was moved meanwhile");
+  if (st.st_ino != level.inode || st.st_dev != device)
+    return AbortedError("remove ", path, ": a directory was moved meanwhile");
   level.stream = TRY(OpenStream(fd, path));
   level.fd = std::move(fd);
   return Ok();
 }
 
 // Opens directory `name` of the last level and adds it as the next one.
-Status EnterLevel(std::vector<RemoveLevel>& levels, const char* name, dev_t device, const std::string& path) {
+Status EnterLevel(std::vector<RemoveLevel>& levels, const char* name, dev_t device,
+                  const std::string& path) {
   RemoveLevel below;
-  below.fd = Fd(openat(levels.back().fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  below.fd =
+      Fd(openat(levels.back().fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!below.fd.valid()) return ErrnoError(errno, "open ", path, "/.../", name);
   struct stat st = {};
   if (fstat(below.fd.get(), &st) != 0) return ErrnoError(errno, "stat ", path, "/.../", name);
-  if (st.st_dev != device) return ErrnoError(EXDEV, "remove ", path, "/.../", name, ": a mount stands there");
+  if (st.st_dev != device)
+    return ErrnoError(EXDEV, "remove ", path, "/.../", name, ": a mount stands there");
   below.name = name;
   below.inode = st.st_ino;
   below.stream = TRY(OpenStream(below.fd, path));
@@ -112,16 +121,19 @@ Status RemoveBelow(Fd root, const std::string& path, dev_t device) {
       const RemoveLevel emptied = std::move(level);
       levels.pop_back();
       TRY(ReopenLevel(levels, emptied.fd, device, path));
-      if (unlinkat(levels.back().fd.get(), emptied.name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
+      if (unlinkat(levels.back().fd.get(), emptied.name.c_str(), AT_REMOVEDIR) != 0 &&
+          errno != ENOENT) {
         return ErrnoError(errno, "remove ", path, "/.../", emptied.name);
       }
       continue;
     }
     if (IsDot(entry->d_name)) continue;
     if (unlinkat(level.fd.get(), entry->d_name, 0) == 0 || errno == ENOENT) continue;
-    if (errno != EISDIR && errno != EPERM) return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
+    if (errno != EISDIR && errno != EPERM)
+      return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
     if (unlinkat(level.fd.get(), entry->d_name, AT_REMOVEDIR) == 0) continue;
-    if (errno != ENOTEMPTY && errno != EEXIST) return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
+    if (errno != ENOTEMPTY && errno != EEXIST)
+      return ErrnoError(errno, "remove ", path, "/.../", entry->d_name);
     TRY(EnterLevel(levels, entry->d_name, device, path));
   }
 }
@@ -156,13 +168,15 @@ Result<Dir> Dir::MakeDir(const std::string& name, mode_t mode) const {
   const bool made = mkdirat(fd_.get(), name.c_str(), mode) == 0;
   if (!made && errno != EEXIST) return ErrnoError(errno, "create directory ", Path(name));
   Dir dir = TRY(OpenDir(name));
-  if (made && fchmod(dir.fd().get(), mode) != 0) return ErrnoError(errno, "set mode of ", Path(name));
+  if (made && fchmod(dir.fd().get(), mode) != 0)
+    return ErrnoError(errno, "set mode of ", Path(name));
   return dir;
 }
 
 Result<Fd> Dir::OpenBeneath(const std::string& name, int flags, mode_t mode) const {
   Result<Fd> fd = OpenResolved(fd_, path_, name, flags, mode, RESOLVE_BENEATH);
-  if (!fd.ok() && fd.error().sys_errno() == EXDEV) return std::move(fd).TakeError().WithCode(Code::kPermissionDenied);
+  if (!fd.ok() && fd.error().sys_errno() == EXDEV)
+    return std::move(fd).TakeError().WithCode(Code::kPermissionDenied);
   return fd;
 }
 
@@ -177,7 +191,8 @@ Result<std::string> Dir::ReadFile(const std::string& name, size_t limit) const {
 
 Result<struct stat> Dir::Stat(const std::string& name) const {
   struct stat st = {};
-  if (fstatat(fd_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "stat ", Path(name));
+  if (fstatat(fd_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, "stat ", Path(name));
   return st;
 }
 
@@ -192,7 +207,8 @@ Status Dir::Unlink(const std::string& name) const {
 }
 
 Status Dir::RemoveEmptyDir(const std::string& name) const {
-  if (unlinkat(fd_.get(), name.c_str(), AT_REMOVEDIR) != 0) return ErrnoError(errno, "remove ", Path(name));
+  if (unlinkat(fd_.get(), name.c_str(), AT_REMOVEDIR) != 0)
+    return ErrnoError(errno, "remove ", Path(name));
   return Ok();
 }
 
@@ -204,8 +220,10 @@ Status Dir::RemoveTree(const std::string& name) const {
   const Dir below = TRY(OpenDir(name));
   struct stat mine = {};
   struct stat theirs = {};
-  if (fstat(fd_.get(), &mine) != 0 || fstat(below.fd().get(), &theirs) != 0) return ErrnoError(errno, "stat ", Path(name));
-  if (mine.st_dev != theirs.st_dev) return ErrnoError(EXDEV, "remove ", Path(name), ": a mount stands there");
+  if (fstat(fd_.get(), &mine) != 0 || fstat(below.fd().get(), &theirs) != 0)
+    return ErrnoError(errno, "stat ", Path(name));
+  if (mine.st_dev != theirs.st_dev)
+    return ErrnoError(EXDEV, "remove ", Path(name), ": a mount stands there");
   TRY(below.RemoveChildren());
   return RemoveEmptyDir(name);
 }
@@ -217,7 +235,9 @@ Status Dir::RemoveChildren() const {
   return RemoveBelow(std::move(copy), path_, st.st_dev);
 }
 
-Status Dir::Rename(const std::string& from, const std::string& to) const { return RenameTo(from, *this, to); }
+Status Dir::Rename(const std::string& from, const std::string& to) const {
+  return RenameTo(from, *this, to);
+}
 
 Status Dir::RenameTo(const std::string& from, const Dir& target, const std::string& to) const {
   if (renameat(fd_.get(), from.c_str(), target.fd_.get(), to.c_str()) != 0) {
@@ -242,30 +262,40 @@ Result<std::vector<std::string>> Dir::List() const {
   }
 }
 
-FileReplacer::FileReplacer(Fd dir, std::string dir_path, std::string name, std::string hidden, Fd fd)
-    : dir_(std::move(dir)), dir_path_(std::move(dir_path)), name_(std::move(name)), hidden_(std::move(hidden)), fd_(std::move(fd)) {}
+FileReplacer::FileReplacer(Fd dir, std::string dir_path, std::string name, std::string hidden,
+                           Fd fd)
+    : dir_(std::move(dir)),
+      dir_path_(std::move(dir_path)),
+      name_(std::move(name)),
+      hidden_(std::move(hidden)),
+      fd_(std::move(fd)) {}
 
 Result<FileReplacer> FileReplacer::Create(const Dir& dir, std::string name, mode_t mode) {
   Fd dir_fd(fcntl(dir.fd().get(), F_DUPFD_CLOEXEC, 0));
   if (!dir_fd.valid()) return ErrnoError(errno, "open ", dir.path());
   for (int attempt = 0;; ++attempt) {
     char random[6];
-    if (getrandom(random, sizeof(random), 0) != static_cast<ssize_t>(sizeof(random))) return ErrnoError(errno, "getrandom");
+    if (getrandom(random, sizeof(random), 0) != static_cast<ssize_t>(sizeof(random)))
+      return ErrnoError(errno, "getrandom");
     std::string hidden = StrCat(".", name, ".", Hex(std::string_view(random, sizeof(random))));
     Fd fd(openat(dir_fd.get(), hidden.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
     if (fd.valid()) {
       if (fchmod(fd.get(), mode) != 0) return ErrnoError(errno, "set mode of ", dir.Path(hidden));
-      return FileReplacer(std::move(dir_fd), dir.path(), std::move(name), std::move(hidden), std::move(fd));
+      return FileReplacer(std::move(dir_fd), dir.path(), std::move(name), std::move(hidden),
+                          std::move(fd));
     }
     if (errno != EEXIST || attempt > 16) return ErrnoError(errno, "create ", dir.Path(hidden));
   }
 }
 
 FileReplacer::~FileReplacer() {
-  if (fd_.valid()) (void)unlinkat(dir_.get(), hidden_.c_str(), 0);  // never published, nothing depends on it
+  if (fd_.valid())
+    (void)unlinkat(dir_.get(), hidden_.c_str(), 0);  // never published, nothing depends on it
 }
 
-Status FileReplacer::Write(std::string_view data) { return WriteAll(fd_, data, StrCat(dir_path_, "/", name_)); }
+Status FileReplacer::Write(std::string_view data) {
+  return WriteAll(fd_, data, StrCat(dir_path_, "/", name_));
+}
 
 Status FileReplacer::Commit(Durable durable) {
   if (durable == Durable::kYes) TRY(Fsync(fd_, StrCat(dir_path_, "/", name_)));
@@ -297,7 +327,8 @@ Status MakeDirs(const std::string& path, mode_t mode) {
     if (mkdir(part.c_str(), mode) == 0 || errno == EEXIST) continue;
     struct stat st = {};
     const int err = errno;
-    if (stat(part.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) continue;  // e.g. EROFS on an existing parent
+    if (stat(part.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
+      continue;  // e.g. EROFS on an existing parent
     return ErrnoError(err, "create directory ", part);
   }
   return Ok();

@@ -1,9 +1,9 @@
 // A directory by descriptor, and what is done below it by relative path.
 //
-// Two kinds of opening: trusted (our own paths: Open, OpenDir...) and untrusted (names that came from an image, a
-// client or a bundle: OpenBeneath / OpenInRoot), which go through openat2 and cannot leave the directory, whatever
-// symbolic links stand inside.
-// Errors carry `what path: cause`, code by errno (error.h). Threads: const methods may be called at once.
+// Two kinds of opening: trusted (our own paths: Open, OpenDir...) and untrusted (names that came
+// from an image, a client or a bundle: OpenBeneath / OpenInRoot), which go through openat2 and
+// cannot leave the directory, whatever symbolic links stand inside. Errors carry `what path:
+// cause`, code by errno (error.h). Threads: const methods may be called at once.
 #pragma once
 
 #include <sys/stat.h>
@@ -31,34 +31,38 @@ class Dir {
 
   bool valid() const { return fd_.valid(); }
   FdRef fd() const { return fd_; }
-  const std::string& path() const { return path_; }           // as opened; the directory may have been renamed since
-  std::string Path(std::string_view name) const;              // path() "/" name
+  const std::string& path() const {
+    return path_;
+  }  // as opened; the directory may have been renamed since
+  std::string Path(std::string_view name) const;  // path() "/" name
 
   // Trusted names: plain openat with O_CLOEXEC added to `flags`.
   Result<Fd> OpenFile(const std::string& name, int flags, mode_t mode = 0) const;
-  Result<Dir> OpenDir(const std::string& name) const;         // does not follow a final symbolic link
-  // Creates if missing (existing is fine), then opens. Mode is set exactly (no umask) when newly made.
+  Result<Dir> OpenDir(const std::string& name) const;  // does not follow a final symbolic link
+  // Creates if missing (existing is fine), then opens. Mode is set exactly (no umask) when newly
+  // made.
   Result<Dir> MakeDir(const std::string& name, mode_t mode) const;
 
-  // Untrusted names. OpenBeneath: any step outside, absolute links included, is kPermissionDenied (EXDEV).
-  // OpenInRoot: absolute links and ".." are resolved as if this directory were the root.
+  // Untrusted names. OpenBeneath: any step outside, absolute links included, is kPermissionDenied
+  // (EXDEV). OpenInRoot: absolute links and ".." are resolved as if this directory were the root.
   // Both refuse magic links. flags as for openat (O_PATH useful), O_CLOEXEC added.
   Result<Fd> OpenBeneath(const std::string& name, int flags, mode_t mode = 0) const;
   Result<Fd> OpenInRoot(const std::string& name, int flags, mode_t mode = 0) const;
 
   Result<std::string> ReadFile(const std::string& name, size_t limit) const;
-  Result<struct stat> Stat(const std::string& name) const;    // does not follow a final symbolic link
+  Result<struct stat> Stat(const std::string& name) const;  // does not follow a final symbolic link
   bool Exists(const std::string& name) const;
-  Status Unlink(const std::string& name) const;               // a file; kNotFound if missing
+  Status Unlink(const std::string& name) const;  // a file; kNotFound if missing
   Status RemoveEmptyDir(const std::string& name) const;
-  // Removes `name` and everything below it without following links or crossing into other mounts (EXDEV error).
-  // Missing is fine. Depth is bounded neither by the stack nor by the number of descriptors.
+  // Removes `name` and everything below it without following links or crossing into other mounts
+  // (EXDEV error). Missing is fine. Depth is bounded neither by the stack nor by the number of
+  // descriptors.
   Status RemoveTree(const std::string& name) const;
   // Removes everything below this directory, not the directory itself.
   Status RemoveChildren() const;
-  Status Rename(const std::string& from, const std::string& to) const;           // within this directory
+  Status Rename(const std::string& from, const std::string& to) const;  // within this directory
   Status RenameTo(const std::string& from, const Dir& target, const std::string& to) const;
-  Status Sync() const;                                        // fsync of the directory itself
+  Status Sync() const;  // fsync of the directory itself
   // Names of the entries except "." and "..", unsorted.
   Result<std::vector<std::string>> List() const;
 
@@ -68,7 +72,8 @@ class Dir {
   std::string path_;
 };
 
-// Replaces a file whole: hidden name, write, fsync, rename, fsync of the directory. Without Commit nothing changes.
+// Replaces a file whole: hidden name, write, fsync, rename, fsync of the directory. Without Commit
+// nothing changes.
 class FileReplacer {
  public:
   static Result<FileReplacer> Create(const Dir& dir, std::string name, mode_t mode);

@@ -17,7 +17,8 @@ TEST(DirSyncer, CallersDuringAFlushShareTheNext) {
   constexpr uint64_t kThreads = 16;
   DirSyncer* all = nullptr;
   DirSyncer syncer([&] {
-    while (all->waiting() < kThreads && all->flushes() == 0) std::this_thread::yield();  // the first flush lasts until all have come
+    while (all->waiting() < kThreads && all->flushes() == 0)
+      std::this_thread::yield();  // the first flush lasts until all have come
     return Ok();
   });
   all = &syncer;

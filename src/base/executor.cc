@@ -22,7 +22,8 @@ Status Executor::Submit(std::function<void()> task) {
     if (closed_) return UnavailableError("executor ", name_, ": shutting down");
     if (queue_.size() >= limits_.queue) {
       ++refused_;
-      return ResourceExhaustedError("executor ", name_, ": ", limits_.queue, " calls are waiting already");
+      return ResourceExhaustedError("executor ", name_, ": ", limits_.queue,
+                                    " calls are waiting already");
     }
     queue_.push_back(std::move(task));
     start = idle_ < queue_.size() && threads_ < limits_.threads;
@@ -33,7 +34,8 @@ Status Executor::Submit(std::function<void()> task) {
     return Ok();
   }
   std::thread thread(&Executor::Work, this);
-  (void)pthread_setname_np(thread.native_handle(), name_.substr(0, 15).c_str());  // a name is a courtesy
+  (void)pthread_setname_np(thread.native_handle(),
+                           name_.substr(0, 15).c_str());  // a name is a courtesy
   thread.detach();  // Close waits for threads_ to fall to zero
   return Ok();
 }
@@ -44,7 +46,8 @@ void Executor::Work() {
     if (queue_.empty()) {
       if (closed_) break;
       ++idle_;
-      const bool woken = work_.wait_for(lock, kIdleThreadLife, [this] { return closed_ || !queue_.empty(); });
+      const bool woken =
+          work_.wait_for(lock, kIdleThreadLife, [this] { return closed_ || !queue_.empty(); });
       --idle_;
       if (!woken) break;
       continue;

@@ -1,7 +1,7 @@
 // Bounded executors: blocking code runs here, never on a loop or in a gRPC reaction.
 //
-// Thread-safe. Tasks start in the order of submission. Threads are started on demand up to the limit and end after
-// being idle for a while, so an idle daemon keeps none.
+// Thread-safe. Tasks start in the order of submission. Threads are started on demand up to the
+// limit and end after being idle for a while, so an idle daemon keeps none.
 #pragma once
 
 #include <chrono>
@@ -20,8 +20,8 @@ namespace corten {
 class Executor {
  public:
   struct Limits {
-    size_t threads = 4;     // at once
-    size_t queue = 1024;    // waiting beyond those
+    size_t threads = 4;   // at once
+    size_t queue = 1024;  // waiting beyond those
   };
   Executor(std::string name, Limits limits);
   // Waits for running and queued tasks.
@@ -29,7 +29,8 @@ class Executor {
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Runs `task` on a thread of the pool. kResourceExhausted when the queue is full, kUnavailable after Close.
+  // Runs `task` on a thread of the pool. kResourceExhausted when the queue is full, kUnavailable
+  // after Close.
   Status Submit(std::function<void()> task);
   // Refuses new tasks, waits until all accepted ones have run.
   void Close();

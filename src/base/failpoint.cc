@@ -33,7 +33,8 @@ Trigger Parse(const char* variable) {
 }
 
 bool Hit(const Trigger& trigger, std::atomic<uint64_t>& passages, const char* name) {
-  return !trigger.name.empty() && trigger.name == name && passages.fetch_add(1) + 1 == trigger.passage;
+  return !trigger.name.empty() && trigger.name == name &&
+         passages.fetch_add(1) + 1 == trigger.passage;
 }
 
 }  // namespace

@@ -1,11 +1,12 @@
-// Kill points for the crash suite. Compiled in with CORTEN_FAILPOINTS only (never in the release preset).
+// Kill points for the crash suite. Compiled in with CORTEN_FAILPOINTS only (never in the release
+// preset).
 //
 // FAILPOINT("content.commit.renamed") ends the process with SIGKILL when the environment variable
 //   CORTEN_KILL_AT=content.commit.renamed        (first passage), or
 //   CORTEN_KILL_AT=content.commit.renamed@3      (third passage)
 // names it. CORTEN_FAIL_AT in the same form makes FAILPOINT_ERROR return its error instead.
-// With CORTEN_FAILPOINT_LOG=FILE each passage appends its name to FILE, so that a suite can list what a journey passes.
-// Names are room.action.state and stand in tests/crash/ lists.
+// With CORTEN_FAILPOINT_LOG=FILE each passage appends its name to FILE, so that a suite can list
+// what a journey passes. Names are room.action.state and stand in tests/crash/ lists.
 #pragma once
 
 #include "base/error.h"

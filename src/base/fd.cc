@@ -59,7 +59,8 @@ Result<size_t> ReadSome(FdRef fd, char* buffer, size_t size, std::string_view wh
   }
 }
 
-Result<size_t> PreadSome(FdRef fd, char* buffer, size_t size, uint64_t offset, std::string_view what) {
+Result<size_t> PreadSome(FdRef fd, char* buffer, size_t size, uint64_t offset,
+                         std::string_view what) {
   while (true) {
     const ssize_t n = pread(fd.get(), buffer, size, static_cast<off_t>(offset));
     if (n >= 0) return static_cast<size_t>(n);
@@ -73,7 +74,8 @@ Result<std::string> ReadAll(FdRef fd, size_t limit, std::string_view what) {
   while (true) {
     const size_t n = TRY(ReadSome(fd, buffer, sizeof(buffer), what));
     if (n == 0) return out;
-    if (out.size() + n > limit) return ResourceExhaustedError("read ", what, ": larger than ", limit, " bytes");
+    if (out.size() + n > limit)
+      return ResourceExhaustedError("read ", what, ": larger than ", limit, " bytes");
     out.append(buffer, n);
   }
 }

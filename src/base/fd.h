@@ -41,9 +41,12 @@ class Fd {
   bool valid() const { return fd_ >= 0; }
   int get() const { return fd_; }
   FdRef ref() const { return FdRef(fd_); }
-  operator FdRef() const { return FdRef(fd_); }  // NOLINT(google-explicit-constructor): lending is always safe
+  operator FdRef() const {
+    return FdRef(fd_);
+  }  // NOLINT(google-explicit-constructor): lending is always safe
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
-  void Reset();  // closes now; errors of close are ignored (data is made durable by Fsync, not by close)
+  void
+  Reset();  // closes now; errors of close are ignored (data is made durable by Fsync, not by close)
   // A second descriptor for the same open file, close-on-exec.
   Result<Fd> Duplicate() const;
 
@@ -65,7 +68,8 @@ Status PwriteAll(FdRef fd, std::string_view data, uint64_t offset, std::string_v
 Result<std::string> ReadAll(FdRef fd, size_t limit, std::string_view what);
 // One read(2) with EINTR retried: bytes read, 0 at end of file.
 Result<size_t> ReadSome(FdRef fd, char* buffer, size_t size, std::string_view what);
-Result<size_t> PreadSome(FdRef fd, char* buffer, size_t size, uint64_t offset, std::string_view what);
+Result<size_t> PreadSome(FdRef fd, char* buffer, size_t size, uint64_t offset,
+                         std::string_view what);
 Status Fsync(FdRef fd, std::string_view what);
 Status Fdatasync(FdRef fd, std::string_view what);
 Status SetNonblocking(FdRef fd, bool on);

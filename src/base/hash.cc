@@ -39,7 +39,8 @@ Hasher::~Hasher() = default;
 
 Result<Hasher> Hasher::Create(std::string_view algorithm) {
   const EVP_MD* method = Method(algorithm);
-  if (method == nullptr) return InvalidArgumentError("digest algorithm ", Quoted(algorithm), ": not supported");
+  if (method == nullptr)
+    return InvalidArgumentError("digest algorithm ", Quoted(algorithm), ": not supported");
   auto state = std::make_unique<State>();
   state->context = EVP_MD_CTX_new();
   state->method = method;
@@ -50,13 +51,16 @@ Result<Hasher> Hasher::Create(std::string_view algorithm) {
 
 Hasher Hasher::Sha256() { return Create("sha256").value(); }
 
-void Hasher::Update(std::string_view data) { CHECK(EVP_DigestUpdate(state_->context, data.data(), data.size()) == 1); }
+void Hasher::Update(std::string_view data) {
+  CHECK(EVP_DigestUpdate(state_->context, data.data(), data.size()) == 1);
+}
 
 std::string Hasher::Hex() const {
   EVP_MD_CTX* copy = EVP_MD_CTX_new();
   unsigned char raw[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  CHECK(copy != nullptr && EVP_MD_CTX_copy_ex(copy, state_->context) == 1 && EVP_DigestFinal_ex(copy, raw, &size) == 1);
+  CHECK(copy != nullptr && EVP_MD_CTX_copy_ex(copy, state_->context) == 1 &&
+        EVP_DigestFinal_ex(copy, raw, &size) == 1);
   EVP_MD_CTX_free(copy);
   return corten::Hex(std::string_view(reinterpret_cast<const char*>(raw), size));
 }

@@ -20,7 +20,9 @@ class Hasher {
   ~Hasher();
 
   void Update(std::string_view data);
-  void Update(const void* data, size_t size) { Update(std::string_view(static_cast<const char*>(data), size)); }
+  void Update(const void* data, size_t size) {
+    Update(std::string_view(static_cast<const char*>(data), size));
+  }
   // The digest so far as lower-case hex; updates may go on.
   std::string Hex() const;
   // algorithm() ":" Hex().

@@ -1,7 +1,8 @@
 // The program's log: containerd's line formats (text as logfmt, or JSON) on one descriptor.
 //
-// Only program code logs (daemon, facades, shim); library rooms return errors. Thread-safe: each line is one write(2).
-// The level and the sink are process-wide, set once at start (the level may change at any time).
+// Only program code logs (daemon, facades, shim); library rooms return errors. Thread-safe: each
+// line is one write(2). The level and the sink are process-wide, set once at start (the level may
+// change at any time).
 #pragma once
 
 #include <cstdint>
@@ -30,9 +31,15 @@ void Write(Level level, std::string_view message, std::initializer_list<Field> f
 inline void Debug(std::string_view message, std::initializer_list<Field> fields = {}) {
   if (Enabled(Level::kDebug)) Write(Level::kDebug, message, fields);
 }
-inline void Info(std::string_view message, std::initializer_list<Field> fields = {}) { Write(Level::kInfo, message, fields); }
-inline void Warn(std::string_view message, std::initializer_list<Field> fields = {}) { Write(Level::kWarn, message, fields); }
-inline void Error(std::string_view message, std::initializer_list<Field> fields = {}) { Write(Level::kError, message, fields); }
+inline void Info(std::string_view message, std::initializer_list<Field> fields = {}) {
+  Write(Level::kInfo, message, fields);
+}
+inline void Warn(std::string_view message, std::initializer_list<Field> fields = {}) {
+  Write(Level::kWarn, message, fields);
+}
+inline void Error(std::string_view message, std::initializer_list<Field> fields = {}) {
+  Write(Level::kError, message, fields);
+}
 
 // The line without its end, for tests: time is given.
 std::string FormatLine(Format format, Level level, std::string_view time, std::string_view message,

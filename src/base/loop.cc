@@ -30,7 +30,8 @@ Result<std::unique_ptr<Loop>> Loop::Create() {
   epoll_event event = {};
   event.events = EPOLLIN;
   event.data.u64 = kWakeTag;
-  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0) return ErrnoError(errno, "watch eventfd");
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, wake.get(), &event) != 0)
+    return ErrnoError(errno, "watch eventfd");
   return std::unique_ptr<Loop>(new Loop(std::move(epoll), std::move(wake)));
 }
 
@@ -43,8 +44,10 @@ Status Loop::Add(FdRef fd, uint32_t events, Handler handler) {
   event.events = events;
   event.data.u64 = Tag(fd.get(), generation == 0 ? next_generation_++ : generation);
   const uint64_t used = event.data.u64 >> 32;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0) return ErrnoError(errno, "watch descriptor");
-  watches_[fd.get()] = std::make_shared<Watch>(Watch{std::move(handler), used});  // shared with a running dispatch
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0)
+    return ErrnoError(errno, "watch descriptor");
+  watches_[fd.get()] =
+      std::make_shared<Watch>(Watch{std::move(handler), used});  // shared with a running dispatch
   return Ok();
 }
 
@@ -54,13 +57,15 @@ Status Loop::Modify(FdRef fd, uint32_t events) {
   epoll_event event = {};
   event.events = events;
   event.data.u64 = Tag(fd.get(), found->second->generation);
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd.get(), &event) != 0) return ErrnoError(errno, "watch descriptor");
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd.get(), &event) != 0)
+    return ErrnoError(errno, "watch descriptor");
   return Ok();
 }
 
 void Loop::Remove(FdRef fd) {
   if (watches_.erase(fd.get()) == 0) return;
-  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd.get(), nullptr);  // fails only if it was closed already
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd.get(),
+                  nullptr);  // fails only if it was closed already
 }
 
 Loop::TimerId Loop::At(Clock::time_point when, Task task) {
@@ -101,7 +106,8 @@ Status Loop::Run() {
 int Loop::WaitMillis(std::chrono::milliseconds timeout) const {
   int64_t wait = timeout.count();
   if (!timers_.empty()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(timers_.top().when - Clock::now()).count();
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(timers_.top().when - Clock::now()).count();
     const int64_t bounded = std::max<int64_t>(left, 0);
     wait = wait < 0 ? bounded : std::min<int64_t>(wait, bounded);
   }
@@ -123,7 +129,8 @@ Status Loop::RunOnce(std::chrono::milliseconds timeout) {
     }
     const int fd = static_cast<int>(events[i].data.u64 & 0xffffffff);
     const auto found = watches_.find(fd);
-    if (found == watches_.end() || found->second->generation != events[i].data.u64 >> 32) continue;  // removed meanwhile
+    if (found == watches_.end() || found->second->generation != events[i].data.u64 >> 32)
+      continue;  // removed meanwhile
     const std::shared_ptr<Watch> watch = found->second;
     watch->handler(events[i].events);
   }

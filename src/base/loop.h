@@ -1,8 +1,9 @@
 // A single-threaded epoll loop: descriptors, timers, posted functions.
 //
-// One thread calls Run (or RunOnce); every method except Post and Stop may be called on that thread only (or before
-// it runs). Callbacks run on the loop thread, one at a time, and must not block.
-// Handlers may remove themselves or each other while they run; a removed handler is never called again.
+// One thread calls Run (or RunOnce); every method except Post and Stop may be called on that thread
+// only (or before it runs). Callbacks run on the loop thread, one at a time, and must not block.
+// Handlers may remove themselves or each other while they run; a removed handler is never called
+// again.
 #pragma once
 
 #include <atomic>
@@ -42,11 +43,13 @@ class Loop {
 
   // Runs `task` once, not before `when`. Cancel of a timer that has run or is unknown does nothing.
   TimerId At(Clock::time_point when, Task task);
-  TimerId After(std::chrono::nanoseconds delay, Task task) { return At(Clock::now() + delay, std::move(task)); }
+  TimerId After(std::chrono::nanoseconds delay, Task task) {
+    return At(Clock::now() + delay, std::move(task));
+  }
   void Cancel(TimerId timer);
 
-  // Runs `task` on the loop thread, in the order of the calls. Callable from any thread. Never dropped while the loop
-  // lives; tasks still queued at destruction are destroyed unrun.
+  // Runs `task` on the loop thread, in the order of the calls. Callable from any thread. Never
+  // dropped while the loop lives; tasks still queued at destruction are destroyed unrun.
   void Post(Task task);
 
   // Dispatches until Stop. May be called again afterwards.
@@ -64,7 +67,9 @@ class Loop {
   struct Timer {
     Clock::time_point when;
     TimerId id;
-    bool operator>(const Timer& other) const { return when != other.when ? when > other.when : id > other.id; }
+    bool operator>(const Timer& other) const {
+      return when != other.when ? when > other.when : id > other.id;
+    }
   };
 
   Loop(Fd epoll, Fd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
@@ -82,7 +87,7 @@ class Loop {
   std::atomic<uint64_t> thread_{0};  // read by InLoopThread on any thread
   bool stop_ = false;
 
-  mutable std::mutex mutex_;          // guards the two below; never held while a task runs
+  mutable std::mutex mutex_;  // guards the two below; never held while a task runs
   std::vector<Task> posted_;
   bool stop_requested_ = false;
 };

@@ -24,7 +24,10 @@ TEST(Loop, RunsPostedTasksInOrderFromAnotherThread) {
 TEST(Loop, CallsTimersInTimeOrderAndNotAfterCancel) {
   auto loop = Loop::Create().value();
   std::string seen;
-  loop->After(std::chrono::milliseconds(20), [&] { seen += 'b'; loop->Stop(); });
+  loop->After(std::chrono::milliseconds(20), [&] {
+    seen += 'b';
+    loop->Stop();
+  });
   loop->After(std::chrono::milliseconds(5), [&] { seen += 'a'; });
   const auto gone = loop->After(std::chrono::milliseconds(1), [&] { seen += 'x'; });
   loop->Cancel(gone);
@@ -37,8 +40,20 @@ TEST(Loop, AHandlerMayRemoveAnotherInTheSameRound) {
   Pipe a = MakePipe().value();
   Pipe b = MakePipe().value();
   int calls = 0;
-  ASSERT_TRUE(loop->Add(a.read, EPOLLIN, [&](uint32_t) { ++calls; loop->Remove(b.read); loop->Remove(a.read); }).ok());
-  ASSERT_TRUE(loop->Add(b.read, EPOLLIN, [&](uint32_t) { ++calls; loop->Remove(a.read); loop->Remove(b.read); }).ok());
+  ASSERT_TRUE(loop->Add(a.read, EPOLLIN,
+                        [&](uint32_t) {
+                          ++calls;
+                          loop->Remove(b.read);
+                          loop->Remove(a.read);
+                        })
+                  .ok());
+  ASSERT_TRUE(loop->Add(b.read, EPOLLIN,
+                        [&](uint32_t) {
+                          ++calls;
+                          loop->Remove(a.read);
+                          loop->Remove(b.read);
+                        })
+                  .ok());
   ASSERT_TRUE(WriteAll(a.write, "x", "pipe").ok());
   ASSERT_TRUE(WriteAll(b.write, "x", "pipe").ok());
   ASSERT_TRUE(loop->RunOnce(std::chrono::milliseconds(1000)).ok());

@@ -1,4 +1,5 @@
-// A small SHA-256 for a few short strings, so that the shim needs no crypto library. Bulk data: base/hash.h.
+// A small SHA-256 for a few short strings, so that the shim needs no crypto library. Bulk data:
+// base/hash.h.
 #pragma once
 
 #include <string>

@@ -18,16 +18,17 @@
 extern char** environ;
 
 #if defined(__SANITIZE_THREAD__)
-// ThreadSanitizer takes clone for a fork and lets the child ignore locks from then on; sharing our memory, it would make
-// the parent ignore them too. libc's other name for the same function is not intercepted.
+// ThreadSanitizer takes clone for a fork and lets the child ignore locks from then on; sharing our
+// memory, it would make the parent ignore them too. libc's other name for the same function is not
+// intercepted.
 extern "C" int __clone(int (*run)(void*), void* stack, int flags, void* argument, ...);
 #define CORTEN_CLONE __clone
 #else
 #define CORTEN_CLONE clone
 #endif
 
-// ThreadSanitizer takes clone for a fork and stops understanding locks in the process that goes on; glibc's other name
-// for the same function passes it by. The child is not instrumented either.
+// ThreadSanitizer takes clone for a fork and stops understanding locks in the process that goes on;
+// glibc's other name for the same function passes it by. The child is not instrumented either.
 #if defined(__SANITIZE_THREAD__)
 extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
 #define CORTEN_CLONE __clone
@@ -44,8 +45,8 @@ namespace {
 constexpr size_t kSignalSetBytes = 8;      // of the kernel's signal set
 constexpr size_t kChildStack = 64 * 1024;  // exec path only: no library code runs there
 
-// Everything the child needs, prepared by the parent. The child shares our memory until exec, so it only reads this
-// and writes `error`.
+// Everything the child needs, prepared by the parent. The child shares our memory until exec, so it
+// only reads this and writes `error`.
 struct ChildBlock {
   std::vector<std::string> candidates;  // program paths to try in order
   std::vector<char*> argv;
@@ -64,16 +65,19 @@ CORTEN_UNSEEN void Fail(ChildBlock* block, int err) {
   (void)syscall(SYS_exit_group, 127);
 }
 
-// The child shares our memory until it has exec'ed, so it makes bare system calls only: nothing of libc's or of a
-// sanitizer's book-keeping (signal handlers, descriptors) may be touched on behalf of a process that is not ours.
+// The child shares our memory until it has exec'ed, so it makes bare system calls only: nothing of
+// libc's or of a sanitizer's book-keeping (signal handlers, descriptors) may be touched on behalf
+// of a process that is not ours.
 CORTEN_UNSEEN int ChildMain(void* argument) {
   auto* block = static_cast<ChildBlock*>(argument);
   const SpawnOptions& options = *block->options;
   const unsigned long default_action[4] = {};  // the kernel's struct sigaction; all zero is SIG_DFL
   for (int signal = 1; signal < NSIG; ++signal) {
-    if (signal != SIGKILL && signal != SIGSTOP) (void)syscall(SYS_rt_sigaction, signal, default_action, nullptr, kSignalSetBytes);
+    if (signal != SIGKILL && signal != SIGSTOP)
+      (void)syscall(SYS_rt_sigaction, signal, default_action, nullptr, kSignalSetBytes);
   }
-  if (options.parent_death_signal != 0) (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, options.parent_death_signal);
+  if (options.parent_death_signal != 0)
+    (void)syscall(SYS_prctl, PR_SET_PDEATHSIG, options.parent_death_signal);
   if (options.new_session && syscall(SYS_setsid) < 0) Fail(block, errno);
   if (options.new_process_group && syscall(SYS_setpgid, 0, 0) != 0) Fail(block, errno);
   // Sources may overlap targets: first lift every source above all targets, then place them.
@@ -106,7 +110,8 @@ std::vector<std::string> Candidates(const std::string& program) {
   if (program.find('/') != std::string::npos) return {program};
   std::vector<std::string> out;
   const char* path = getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest =
+      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   while (true) {
     const size_t colon = rest.find(':');
     const std::string_view part = rest.substr(0, colon);
@@ -118,7 +123,8 @@ std::vector<std::string> Candidates(const std::string& program) {
 
 Result<ExitStatus> WaitOn(pid_t pid, FdRef pidfd, int options) {
   siginfo_t info = {};
-  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info, WEXITED | options) != 0) {
+  while (waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
+                WEXITED | options) != 0) {
     if (errno != EINTR) return ErrnoError(errno, "wait for process ", pid);
   }
   return ExitStatusOf(info.si_code, info.si_status);
@@ -172,34 +178,42 @@ Result<ExitStatus> Child::WaitFor(std::chrono::milliseconds timeout) {
   const auto end = std::chrono::steady_clock::now() + timeout;
   while (true) {
     pollfd poll_fd = {pidfd_.get(), POLLIN, 0};
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          end - std::chrono::steady_clock::now())
+                          .count();
     const int n = poll(&poll_fd, 1, static_cast<int>(std::max<int64_t>(left, 0)));
     if (n > 0) return Wait();
     if (n < 0 && errno != EINTR) return ErrnoError(errno, "wait for process ", pid_);
-    if (n == 0) return DeadlineExceededError("process ", pid_, ": still running after ", timeout.count(), " ms");
+    if (n == 0)
+      return DeadlineExceededError("process ", pid_, ": still running after ", timeout.count(),
+                                   " ms");
   }
 }
 
 pid_t Child::Detach() { return std::exchange(pid_, -1); }
 
 Result<Child> Spawn(const SpawnOptions& options) {
-  if (options.args.empty() || options.args[0].empty()) return InvalidArgumentError("spawn: no program named");
+  if (options.args.empty() || options.args[0].empty())
+    return InvalidArgumentError("spawn: no program named");
   ChildBlock block;
   block.options = &options;
   block.candidates = Candidates(options.args[0]);
   for (const std::string& arg : options.args) block.argv.push_back(const_cast<char*>(arg.c_str()));
   block.argv.push_back(nullptr);
   if (options.env.has_value()) {
-    for (const std::string& entry : *options.env) block.envp.push_back(const_cast<char*>(entry.c_str()));
+    for (const std::string& entry : *options.env)
+      block.envp.push_back(const_cast<char*>(entry.c_str()));
   } else {
-    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) block.envp.push_back(*entry);
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry)
+      block.envp.push_back(*entry);
   }
   block.envp.push_back(nullptr);
   if (!options.work_dir.empty()) block.work_dir = options.work_dir.c_str();
   if (options.oom_score_adj.has_value()) block.oom_text = StrCat(*options.oom_score_adj);
   Fd null;
   for (int number = 0; number <= 2; ++number) {
-    const bool named = std::any_of(options.fds.begin(), options.fds.end(), [&](const auto& m) { return m.second == number; });
+    const bool named = std::any_of(options.fds.begin(), options.fds.end(),
+                                   [&](const auto& m) { return m.second == number; });
     if (named) continue;
     if (!null.valid()) {
       null = Fd(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -220,7 +234,8 @@ Result<Child> Spawn(const SpawnOptions& options) {
   sigemptyset(&block.mask);
   std::unique_ptr<char[]> stack(new char[kChildStack]);
   int pidfd = -1;
-  const pid_t pid = CORTEN_CLONE(&ChildMain, stack.get() + kChildStack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &block, &pidfd);
+  const pid_t pid = CORTEN_CLONE(&ChildMain, stack.get() + kChildStack,
+                                 CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &block, &pidfd);
   const int clone_errno = errno;
   (void)pthread_sigmask(SIG_SETMASK, &old, nullptr);
   if (pid < 0) return ErrnoError(clone_errno, "start ", options.args[0]);
@@ -232,7 +247,8 @@ Result<Child> Spawn(const SpawnOptions& options) {
   return child;
 }
 
-Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input, std::chrono::milliseconds timeout, size_t limit) {
+Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input,
+                             std::chrono::milliseconds timeout, size_t limit) {
   const auto end = std::chrono::steady_clock::now() + timeout;
   Pipe in = TRY(MakePipe());
   Pipe out = TRY(MakePipe());
@@ -248,11 +264,15 @@ Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input, std::
   RunOutput output;
   if (input.empty()) in.write.Reset();
   while (out.read.valid() || err.read.valid() || in.write.valid()) {
-    pollfd polls[3] = {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+    pollfd polls[3] = {
+        {out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}};
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          end - std::chrono::steady_clock::now())
+                          .count();
     const int n = left <= 0 ? 0 : poll(polls, 3, static_cast<int>(left));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return DeadlineExceededError(options.args[0], ": no result after ", timeout.count(), " ms");
+    if (n <= 0)
+      return DeadlineExceededError(options.args[0], ": no result after ", timeout.count(), " ms");
     char buffer[16384];
     for (int i = 0; i < 2; ++i) {
       Fd& source = i == 0 ? out.read : err.read;
@@ -268,7 +288,8 @@ Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input, std::
       if (input.empty() || (put < 0 && errno != EAGAIN && errno != EINTR)) in.write.Reset();
     }
   }
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
   output.status = TRY(child.WaitFor(std::max(left, std::chrono::milliseconds(0))));
   return output;
 }

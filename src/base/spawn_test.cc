@@ -15,7 +15,8 @@ SpawnOptions Shell(const std::string& script) {
 }
 
 TEST(Spawn, CapturesOutputAndExitCode) {
-  const RunOutput output = RunProgram(Shell("cat; echo err >&2; exit 7"), "hello", milliseconds(10000)).value();
+  const RunOutput output =
+      RunProgram(Shell("cat; echo err >&2; exit 7"), "hello", milliseconds(10000)).value();
   EXPECT_EQ(output.out, "hello");
   EXPECT_EQ(output.err, "err\n");
   EXPECT_EQ(output.status.code, 7);
@@ -34,7 +35,8 @@ TEST(Spawn, OnlyNamedDescriptorsReachTheChild) {
   options.fds.emplace_back(named.write, 77);
   const RunOutput output = RunProgram(std::move(options), "", milliseconds(10000)).value();
   EXPECT_NE(output.out.find("77\n"), std::string::npos);
-  EXPECT_EQ(StrCat("\n", output.out).find(StrCat("\n", hidden.read.get(), "\n")), std::string::npos);
+  EXPECT_EQ(StrCat("\n", output.out).find(StrCat("\n", hidden.read.get(), "\n")),
+            std::string::npos);
 }
 
 TEST(Spawn, ADeadlineKillsTheChild) {

@@ -12,9 +12,14 @@ namespace corten {
 namespace detail {
 inline void AppendPart(std::string& out, std::string_view part) { out.append(part); }
 template <std::same_as<char> T>
-void AppendPart(std::string& out, T part) { out.push_back(part); }
-template <std::same_as<bool> T>  // constrained, or a string literal would prefer bool to string_view
-void AppendPart(std::string& out, T part) { out.append(part ? "true" : "false"); }
+void AppendPart(std::string& out, T part) {
+  out.push_back(part);
+}
+template <std::same_as<bool> T>  // constrained, or a string literal would prefer bool to
+                                 // string_view
+void AppendPart(std::string& out, T part) {
+  out.append(part ? "true" : "false");
+}
 template <std::integral T>
   requires(!std::same_as<T, char> && !std::same_as<T, bool>)
 void AppendPart(std::string& out, T part) {
@@ -32,7 +37,8 @@ template <typename... A>
   return out;
 }
 
-// `text` between double quotes, with Go's %q escapes for quotes, backslashes and control characters.
+// `text` between double quotes, with Go's %q escapes for quotes, backslashes and control
+// characters.
 [[nodiscard]] std::string Quoted(std::string_view text);
 
 // Lower-case hexadecimal of `bytes`.

@@ -11,7 +11,8 @@
 
 namespace corten {
 
-// In memory where the machine has such a place (flushes then cost nothing), unless CORTEN_TEST_DIR names another one.
+// In memory where the machine has such a place (flushes then cost nothing), unless CORTEN_TEST_DIR
+// names another one.
 class TestDir {
  public:
   TestDir() {

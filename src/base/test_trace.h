@@ -1,4 +1,5 @@
-// The system calls of a program, as strace tells them, for tests that hold an order of flushes. Tests only.
+// The system calls of a program, as strace tells them, for tests that hold an order of flushes.
+// Tests only.
 #pragma once
 
 #include <chrono>
@@ -13,10 +14,11 @@
 
 namespace corten {
 
-// Runs `args` to its end and returns its successful calls among `names` ("fsync,write"), one line each, without the
-// process id: `fsync(5</tmp/x/blobs/sha256>) = 0`. Descriptors carry their paths.
+// Runs `args` to its end and returns its successful calls among `names` ("fsync,write"), one line
+// each, without the process id: `fsync(5</tmp/x/blobs/sha256>) = 0`. Descriptors carry their paths.
 // kNotFound: no strace. kFailedPrecondition: the program failed.
-inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string>& args, const std::string& names,
+inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string>& args,
+                                                   const std::string& names,
                                                    const std::string& log) {
   constexpr std::chrono::seconds kTime{120};
   SpawnOptions options;
@@ -27,7 +29,8 @@ inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string
   const std::string text = TRY(ReadFileAt(log, 64 << 20));
   std::vector<std::string> calls;
   std::istringstream lines(text);
-  std::map<std::string, std::string> begun;  // by process id: calls that another thread's line has cut in two
+  std::map<std::string, std::string>
+      begun;  // by process id: calls that another thread's line has cut in two
   for (std::string line; std::getline(lines, line);) {
     const size_t start = line.find_first_not_of("0123456789 ");
     if (start == std::string::npos) continue;
@@ -37,7 +40,8 @@ inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string
       begun[process] = call.substr(0, cut);
       continue;
     }
-    if (const size_t rest = call.find(" resumed>"); call.starts_with("<... ") && rest != std::string::npos) {
+    if (const size_t rest = call.find(" resumed>");
+        call.starts_with("<... ") && rest != std::string::npos) {
       call = begun[process] + call.substr(rest + std::string_view(" resumed>").size());
     }
     if (call.find(" = -1 ") != std::string::npos || call.find(" = ") == std::string::npos) continue;
@@ -46,7 +50,8 @@ inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string
   return calls;
 }
 
-// The first call at or behind `from` that begins with `name` and holds each of `parts`; calls.size() if there is none.
+// The first call at or behind `from` that begins with `name` and holds each of `parts`;
+// calls.size() if there is none.
 inline size_t FindCall(const std::vector<std::string>& calls, size_t from, std::string_view name,
                        const std::vector<std::string>& parts) {
   for (size_t i = from; i < calls.size(); ++i) {

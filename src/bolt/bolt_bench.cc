@@ -1,5 +1,6 @@
-// Measures the engine. Usage: bolt_bench [DIRECTORY] [SECONDS]   (default: a directory of its own under TMPDIR, 2 s a row)
-// Prints one line for each row: name, operations a second, and what says why.
+// Measures the engine. Usage: bolt_bench [DIRECTORY] [SECONDS]   (default: a directory of its own
+// under TMPDIR, 2 s a row) Prints one line for each row: name, operations a second, and what says
+// why.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -21,7 +22,9 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kValueSize = 400;
 constexpr uint64_t kKeys = 10000;
 
-double Seconds(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double Seconds(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 void Must(const Status& status) {
   if (status.ok()) return;
@@ -37,7 +40,9 @@ std::unique_ptr<Db> Open(const std::string& path, bool no_sync) {
   return std::move(db).value();
 }
 
-std::string Key(uint64_t number) { return StrCat("sha256:", number * 2654435761 % 1000000007, "-", number); }
+std::string Key(uint64_t number) {
+  return StrCat("sha256:", number * 2654435761 % 1000000007, "-", number);
+}
 
 Status PutKey(Tx& tx, uint64_t number, const std::string& value) {
   Bucket v1 = TRY(tx.CreateBucketIfNotExists("v1"));
@@ -49,7 +54,8 @@ Status PutKey(Tx& tx, uint64_t number, const std::string& value) {
 void Fill(Db& db, uint64_t keys) {
   for (uint64_t done = 0; done < keys;) {
     Must(db.Update([&](Tx& tx) -> Status {
-      for (int i = 0; i < 2000 && done < keys; ++i, ++done) TRY(PutKey(tx, done, std::string(kValueSize, 'v')));
+      for (int i = 0; i < 2000 && done < keys; ++i, ++done)
+        TRY(PutKey(tx, done, std::string(kValueSize, 'v')));
       return Ok();
     }));
   }
@@ -76,10 +82,12 @@ void Updates(const std::string& path, int writers, bool no_sync, double seconds)
   const double took = Seconds(begin);
   const Stats after = db->GetStats();
   const auto updates = static_cast<double>(after.updates - before.updates);
-  std::printf("update writers=%d%s  %.0f/s  flushes/update=%.3f  pages/update=%.2f  file=%.1f MiB\n", writers,
-              no_sync ? " no_sync" : "", updates / took, static_cast<double>(after.flushes - before.flushes) / updates,
-              static_cast<double>(after.pages_written - before.pages_written) / updates,
-              static_cast<double>(after.file_bytes) / (1 << 20));
+  std::printf(
+      "update writers=%d%s  %.0f/s  flushes/update=%.3f  pages/update=%.2f  file=%.1f MiB\n",
+      writers, no_sync ? " no_sync" : "", updates / took,
+      static_cast<double>(after.flushes - before.flushes) / updates,
+      static_cast<double>(after.pages_written - before.pages_written) / updates,
+      static_cast<double>(after.file_bytes) / (1 << 20));
 }
 
 void Reads(const std::string& path, int readers, bool one_tx, double seconds) {
@@ -107,13 +115,16 @@ void Reads(const std::string& path, int readers, bool one_tx, double seconds) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  std::printf("read readers=%d %s  %.0f/s\n", readers, one_tx ? "1000 a transaction" : "a transaction each",
+  std::printf("read readers=%d %s  %.0f/s\n", readers,
+              one_tx ? "1000 a transaction" : "a transaction each",
               static_cast<double>(total) / Seconds(begin));
 }
 
 // Opening, and the first update behind it, for files of growing size.
 void OpenTime(const std::string& path, uint64_t keys) {
-  { Fill(*Open(path, true), keys); }
+  {
+    Fill(*Open(path, true), keys);
+  }
   auto begin = Clock::now();
   const auto db = Open(path, false);
   const double opened = Seconds(begin);
@@ -123,11 +134,13 @@ void OpenTime(const std::string& path, uint64_t keys) {
   Must(db->WaitForFreePages());
   const double walked = Seconds(begin);
   std::printf("open file=%.1f MiB  %.0f us  first update %.0f us  free pages known after %.0f us\n",
-              static_cast<double>(db->GetStats().file_bytes) / (1 << 20), opened * 1e6, updated * 1e6, walked * 1e6);
+              static_cast<double>(db->GetStats().file_bytes) / (1 << 20), opened * 1e6,
+              updated * 1e6, walked * 1e6);
 }
 
 int Main(int argc, char** argv) {
-  std::string directory = argc > 1 ? argv[1] : (std::filesystem::temp_directory_path() / "bolt-bench-XXXXXX").string();
+  std::string directory =
+      argc > 1 ? argv[1] : (std::filesystem::temp_directory_path() / "bolt-bench-XXXXXX").string();
   if (argc <= 1 && mkdtemp(directory.data()) == nullptr) Must(ErrnoError(errno, directory));
   const double seconds = argc > 2 ? std::atof(argv[2]) : 2.0;
   int file = 0;
@@ -138,7 +151,8 @@ int Main(int argc, char** argv) {
     Reads(next(), readers, false, seconds);
     Reads(next(), readers, true, seconds);
   }
-  for (const uint64_t keys : {uint64_t{100}, uint64_t{10000}, uint64_t{100000}, uint64_t{400000}}) OpenTime(next(), keys);
+  for (const uint64_t keys : {uint64_t{100}, uint64_t{10000}, uint64_t{100000}, uint64_t{400000}})
+    OpenTime(next(), keys);
   for (int i = 0; i < file; ++i) std::filesystem::remove(StrCat(directory, "/", i, ".db"));
   if (argc <= 1) std::filesystem::remove(directory);
   return 0;

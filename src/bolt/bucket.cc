@@ -10,7 +10,8 @@ namespace corten::bolt {
 
 Status Bucket::CheckAlive() const {
   for (const BucketNode* bucket = node_; bucket != nullptr; bucket = bucket->parent) {
-    if (bucket->deleted) return FailedPreconditionError("bucket ", Quoted(bucket->name), " was deleted");
+    if (bucket->deleted)
+      return FailedPreconditionError("bucket ", Quoted(bucket->name), " was deleted");
   }
   return Ok();
 }
@@ -22,7 +23,8 @@ Status Bucket::CheckWritable() const {
 
 Result<Level> Bucket::RootLevel() const {
   if (node_ != nullptr) return RootOf(*tx_, *node_);
-  const PageView page = TRY(root_.page != 0 ? tx_->LoadPage(root_.page) : tx_->LoadInline(root_.inline_page));
+  const PageView page =
+      TRY(root_.page != 0 ? tx_->LoadPage(root_.page) : tx_->LoadInline(root_.inline_page));
   return LevelOf(page);
 }
 
@@ -34,7 +36,8 @@ Result<std::optional<Entry>> Bucket::FindEntry(std::string_view key) const {
   if (!exact) return std::optional<Entry>();
   Item item;
   if (!LeafAt(leaf, leaf.index, &item)) return ElementDamage(*tx_, leaf);
-  return std::optional<Entry>(Entry{item.key, item.is_bucket ? std::string_view() : item.value, item.is_bucket});
+  return std::optional<Entry>(
+      Entry{item.key, item.is_bucket ? std::string_view() : item.value, item.is_bucket});
 }
 
 Result<std::optional<std::string_view>> Bucket::Find(std::string_view key) const {
@@ -72,7 +75,8 @@ Result<std::optional<Bucket>> Bucket::OpenAt(const Level& leaf) const {
   if (!header || depth_ >= kMaxBucketDepth || leaf.id == 0) {
     return tx_->Damage(leaf.id, StrCat("bucket ", Quoted(item.key), " cannot be opened"));
   }
-  return std::optional<Bucket>(Bucket(tx_, {header->root_page, header->sequence, header->inline_page}, depth_ + 1));
+  return std::optional<Bucket>(
+      Bucket(tx_, {header->root_page, header->sequence, header->inline_page}, depth_ + 1));
 }
 
 Result<Bucket> Bucket::GetBucket(std::string_view name) const {
@@ -85,7 +89,8 @@ Cursor Bucket::NewCursor() const { return Cursor(*this); }
 
 Status Bucket::ForEach(const std::function<Status(const Entry&)>& fn) const {
   Cursor cursor = NewCursor();
-  for (std::optional<Entry> entry = TRY(cursor.First()); entry; entry = TRY(cursor.Next())) TRY(fn(*entry));
+  for (std::optional<Entry> entry = TRY(cursor.First()); entry; entry = TRY(cursor.Next()))
+    TRY(fn(*entry));
   return Ok();
 }
 
@@ -96,7 +101,8 @@ Result<bool> Bucket::Empty() const {
 
 uint64_t Bucket::Sequence() const { return node_ != nullptr ? node_->sequence : root_.sequence; }
 
-// The original has no way to put anything but buckets there, and parts of it end when they meet something else.
+// The original has no way to put anything but buckets there, and parts of it end when they meet
+// something else.
 Status Bucket::CheckBelowTop() const {
   TRY(CheckWritable());
   if (node_->parent == nullptr) return InvalidArgumentError("the top level holds buckets only");

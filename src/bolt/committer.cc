@@ -24,8 +24,8 @@ bool IsInside(const Committer* committer) {
 
 }  // namespace
 
-Committer::Committer(Writer& writer, Readers& readers, const std::string& file_name, uint32_t max_queue,
-                     uint32_t max_group, std::function<void()> before_commit)
+Committer::Committer(Writer& writer, Readers& readers, const std::string& file_name,
+                     uint32_t max_queue, uint32_t max_group, std::function<void()> before_commit)
     : writer_(writer),
       readers_(readers),
       file_name_(file_name),
@@ -34,13 +34,15 @@ Committer::Committer(Writer& writer, Readers& readers, const std::string& file_n
       before_commit_(std::move(before_commit)) {}
 
 Status Committer::Update(const Db::UpdateFn& fn) {
-  if (IsInside(this)) return FailedPreconditionError("update inside an update of the same database");
+  if (IsInside(this))
+    return FailedPreconditionError("update inside an update of the same database");
   Request request{.fn = &fn, .status = Ok(), .done = false, .wake = {}};
   std::unique_lock lock(mutex_);
   room_.wait(lock, [&] { return queue_.size() < max_queue_; });
   queue_.push_back(&request);
   ++counts_.queued;
-  request.wake.wait(lock, [&] { return request.done || (!leading_ && queue_.front() == &request); });
+  request.wake.wait(lock,
+                    [&] { return request.done || (!leading_ && queue_.front() == &request); });
   if (request.done) return std::move(request.status);
 
   leading_ = true;
@@ -55,7 +57,8 @@ Status Committer::Update(const Db::UpdateFn& fn) {
   counts_.queued -= size;
   for (Request* member : group) {
     member->done = true;
-    if (member != &request) member->wake.notify_one();  // under the lock: the member's stack is still there
+    if (member != &request)
+      member->wake.notify_one();  // under the lock: the member's stack is still there
   }
   if (!queue_.empty()) queue_.front()->wake.notify_one();
   return std::move(request.status);

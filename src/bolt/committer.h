@@ -1,5 +1,6 @@
-// Group commit: callers queue; the first of them leads, runs everybody's function in one write transaction and commits
-// it while the next group gathers. Internal to the room. Threads: thread-safe.
+// Group commit: callers queue; the first of them leads, runs everybody's function in one write
+// transaction and commits it while the next group gathers. Internal to the room. Threads:
+// thread-safe.
 #pragma once
 
 #include <array>
@@ -28,8 +29,8 @@ class Committer {
   };
 
   // References are borrowed for life. `before_commit` runs in the leader before each commit.
-  Committer(Writer& writer, Readers& readers, const std::string& file_name, uint32_t max_queue, uint32_t max_group,
-            std::function<void()> before_commit);
+  Committer(Writer& writer, Readers& readers, const std::string& file_name, uint32_t max_queue,
+            uint32_t max_group, std::function<void()> before_commit);
 
   // See Db::Update.
   Status Update(const Db::UpdateFn& fn);
@@ -44,7 +45,8 @@ class Committer {
   };
 
   void RunGroup(const std::vector<Request*>& group);
-  Status RunOne(WriteTx& tx, const Db::UpdateFn& fn) noexcept;  // a function that throws ends the process
+  Status RunOne(WriteTx& tx,
+                const Db::UpdateFn& fn) noexcept;  // a function that throws ends the process
   void CountGroup(const std::vector<Request*>& group, size_t committed);
 
   Writer& writer_;
@@ -53,8 +55,8 @@ class Committer {
   const uint32_t max_queue_;
   const uint32_t max_group_;
   const std::function<void()> before_commit_;
-  mutable std::mutex mutex_;         // guards all below; never held while functions run or the disk works
-  std::deque<Request*> queue_;       // in order of arrival; requests live on their callers' stacks
+  mutable std::mutex mutex_;  // guards all below; never held while functions run or the disk works
+  std::deque<Request*> queue_;  // in order of arrival; requests live on their callers' stacks
   bool leading_ = false;
   std::condition_variable room_;
   Counts counts_;

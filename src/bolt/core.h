@@ -19,7 +19,8 @@
 
 namespace corten::bolt {
 
-// Finds the free pages of the state that the file was opened with, in a thread of its own. Threads: thread-safe.
+// Finds the free pages of the state that the file was opened with, in a thread of its own. Threads:
+// thread-safe.
 class FreeWalk {
  public:
   // Borrowed for life.
@@ -31,7 +32,8 @@ class FreeWalk {
 
   // Starts it, once. REQUIRES: no commit since the file was opened, or it was started before that.
   void Start();
-  // Waits for its end. Errors: kDataLoss (what it found); kResourceExhausted (no thread, no reader's place).
+  // Waits for its end. Errors: kDataLoss (what it found); kResourceExhausted (no thread, no
+  // reader's place).
   Status Wait();
   // Ends it early.
   void Stop();

@@ -45,7 +45,8 @@ Result<std::optional<Entry>> Cursor::Arrive() {
   if (!LeafAt(leaf, leaf.index, &item)) return ElementDamage(*bucket_.tx_, leaf);
   at_ = At::kEntry;
   key_ = item.key;
-  return std::optional<Entry>(Entry{item.key, item.is_bucket ? std::string_view() : item.value, item.is_bucket});
+  return std::optional<Entry>(
+      Entry{item.key, item.is_bucket ? std::string_view() : item.value, item.is_bucket});
 }
 
 // To the entry at the path's place in a leaf, or the next one if that is behind the leaf's last.
@@ -107,7 +108,8 @@ Result<std::optional<Entry>> Cursor::Last() {
 Result<std::optional<Entry>> Cursor::SeekNotLess(std::string_view key) {
   TRY(StartAtRoot());
   while (!IsLeaf(path_.back())) {
-    if (!ChildFor(path_.back(), key, &path_.back().index)) return ElementDamage(*bucket_.tx_, path_.back());
+    if (!ChildFor(path_.back(), key, &path_.back().index))
+      return ElementDamage(*bucket_.tx_, path_.back());
     TRY(Enter());
   }
   bool exact = false;
@@ -119,7 +121,8 @@ Result<std::optional<Entry>> Cursor::SeekNotLess(std::string_view key) {
 
 Result<std::optional<Entry>> Cursor::Seek(std::string_view key) {
   const std::optional<Entry> entry = TRY(SeekNotLess(key));
-  if (entry && entry->key < key) return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
+  if (entry && entry->key < key)
+    return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
   return entry;
 }
 
@@ -139,7 +142,8 @@ Result<std::optional<Entry>> Cursor::Next() {
       entry = TRY(StepForward());
     }
   }
-  if (entry && entry->key <= from) return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
+  if (entry && entry->key <= from)
+    return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
   return entry;
 }
 
@@ -154,7 +158,8 @@ Result<std::optional<Entry>> Cursor::Prev() {
     if (!there) return Last();
   }
   entry = TRY(StepBackward());
-  if (entry && entry->key >= from) return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
+  if (entry && entry->key >= from)
+    return bucket_.tx_->Damage(path_.back().id, "keys are out of order");
   return entry;
 }
 

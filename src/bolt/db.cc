@@ -53,8 +53,8 @@ void FreeWalk::Run(std::shared_ptr<const Snapshot> snapshot) {
         },
         &stop_);
     if (walk.Run()) {
-      // The next commit drops a stored list of free pages. Until that one is durable this state may come back, and the
-      // original would not open it without its list.
+      // The next commit drops a stored list of free pages. Until that one is durable this state may
+      // come back, and the original would not open it without its list.
       if (walk.stored_list().count > 0) space_.AddPending(txid + 1, {walk.stored_list()});
       space_.AddWalked(walk.Unreached());
     }
@@ -81,14 +81,15 @@ std::string FreeWalk::damage() const {
 
 // --- Db ---
 
-Db::Core::Core(std::unique_ptr<File> opened, const Options& how, std::shared_ptr<const Snapshot> snapshot,
-               uint64_t file_bytes)
+Db::Core::Core(std::unique_ptr<File> opened, const Options& how,
+               std::shared_ptr<const Snapshot> snapshot, uint64_t file_bytes)
     : file(std::move(opened)),
       options(how),
       readers(std::move(snapshot), how.max_readers),
       free_walk(readers, space, file->name()),
       writer(*file, readers, space, how.no_sync, file_bytes),
-      committer(writer, readers, file->name(), how.max_queue, how.max_group, [this] { free_walk.Start(); }) {}
+      committer(writer, readers, file->name(), how.max_queue, how.max_group,
+                [this] { free_walk.Start(); }) {}
 
 Db::Db(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 
@@ -101,7 +102,8 @@ Result<std::unique_ptr<Db>> Db::Open(const std::string& path, const Options& opt
   return OpenAt(AT_FDCWD, path, options);
 }
 
-Result<std::unique_ptr<Db>> Db::OpenAt(int dir_fd, const std::string& name, const Options& options) {
+Result<std::unique_ptr<Db>> Db::OpenAt(int dir_fd, const std::string& name,
+                                       const Options& options) {
   std::unique_ptr<File> file =
       TRY(OpenFile(dir_fd, name, options.mode, options.permissions, options.lock_timeout));
   return OpenOn(std::move(file), options);
@@ -109,19 +111,23 @@ Result<std::unique_ptr<Db>> Db::OpenAt(int dir_fd, const std::string& name, cons
 
 Result<std::unique_ptr<Db>> Db::OpenOn(std::unique_ptr<File> file, const Options& options) {
   const Opened opened = TRY(ReadOrCreate(*file, options));
-  std::shared_ptr<const Mapping> mapping = TRY(file->Map(MappedSize(opened.meta.high_water * opened.meta.page_size)));
+  std::shared_ptr<const Mapping> mapping =
+      TRY(file->Map(MappedSize(opened.meta.high_water * opened.meta.page_size)));
   auto snapshot = std::make_shared<const Snapshot>(Snapshot{opened.meta, std::move(mapping)});
-  auto core = std::make_unique<Core>(std::move(file), options, std::move(snapshot), opened.file_bytes);
+  auto core =
+      std::make_unique<Core>(std::move(file), options, std::move(snapshot), opened.file_bytes);
   return std::unique_ptr<Db>(new Db(std::move(core)));
 }
 
 Result<ReadTx> Db::BeginView() {
   std::shared_ptr<const Snapshot> snapshot = TRY(core_->readers.Begin());
-  return ReadTx(this, std::make_unique<TxState>(std::move(snapshot), &core_->file->name(), nullptr));
+  return ReadTx(this,
+                std::make_unique<TxState>(std::move(snapshot), &core_->file->name(), nullptr));
 }
 
 Status Db::Update(const UpdateFn& fn) {
-  if (core_->options.mode == Mode::kReadOnly) return FailedPreconditionError(name(), ": opened read-only");
+  if (core_->options.mode == Mode::kReadOnly)
+    return FailedPreconditionError(name(), ": opened read-only");
   return core_->committer.Update(fn);
 }
 
@@ -159,9 +165,11 @@ Stats Db::GetStats() const {
 
 // --- ReadTx ---
 
-ReadTx::ReadTx(Db* db, std::unique_ptr<TxState> state) : db_(db), state_(std::move(state)), tx_(&state_->tx()) {}
+ReadTx::ReadTx(Db* db, std::unique_ptr<TxState> state)
+    : db_(db), state_(std::move(state)), tx_(&state_->tx()) {}
 
-ReadTx::ReadTx(ReadTx&& other) noexcept : db_(other.db_), state_(std::move(other.state_)), tx_(other.tx_) {}
+ReadTx::ReadTx(ReadTx&& other) noexcept
+    : db_(other.db_), state_(std::move(other.state_)), tx_(other.tx_) {}
 
 ReadTx& ReadTx::operator=(ReadTx&& other) noexcept {
   if (this != &other) {

@@ -85,7 +85,8 @@ TEST(Db, ManyKeysInOneTransactionSplitPagesAndGrowTheFile) {
   const TestDir dir;
   const auto db = MustOpen(dir.File());
   ASSERT_STATUS(db->Update([](Tx& tx) -> Status {
-    for (int i = 0; i < 20000; ++i) TRY(PutAt(tx, "b", StrCat("key", i * 7919 % 20000), std::string(100, 'x')));
+    for (int i = 0; i < 20000; ++i)
+      TRY(PutAt(tx, "b", StrCat("key", i * 7919 % 20000), std::string(100, 'x')));
     return Ok();
   }));
   const CheckReport report = ExpectSound(*db);
@@ -150,7 +151,8 @@ TEST(Db, ErrorsHaveCodeAndText) {
     expect(b.DeleteBucket("none"), Code::kNotFound, "bucket \"none\"");
     expect(error_of(b.CreateBucket("sub")), Code::kAlreadyExists, "bucket already exists");
     expect(error_of(b.CreateBucket("plain")), Code::kInvalidArgument, "incompatible value");
-    expect(error_of(b.CreateBucketIfNotExists("plain")), Code::kInvalidArgument, "incompatible value");
+    expect(error_of(b.CreateBucketIfNotExists("plain")), Code::kInvalidArgument,
+           "incompatible value");
     expect(error_of(b.CreateBucket("")), Code::kInvalidArgument, "bucket name required");
     EXPECT_STATUS(b.Delete("none"));
     expect(tx.Root().Put("k", "v"), Code::kInvalidArgument, "top level holds buckets only");
@@ -253,10 +255,13 @@ TEST(Db, ReaderKeepsItsStateWhileWritersGoOn) {
   EXPECT_TRUE(report->problems.empty());
   const auto seen = (*old)->GetBucket("b")->Get("k199");
   EXPECT_EQ(*seen, "first");
-  { const ReadTx ended = std::move(*old); }
+  {
+    const ReadTx ended = std::move(*old);
+  }
   const uint64_t pages = db->GetStats().pages;
   for (int round = 0; round < 50; ++round) {
-    ASSERT_STATUS(db->Update([&](Tx& tx) -> Status { return PutAt(tx, "b", "k1", StrCat("again", round)); }));
+    ASSERT_STATUS(
+        db->Update([&](Tx& tx) -> Status { return PutAt(tx, "b", "k1", StrCat("again", round)); }));
   }
   EXPECT_EQ(db->GetStats().pages, pages) << "freed pages are used again";
   EXPECT_EQ(db->GetStats().readers, 0U);
@@ -343,10 +348,13 @@ TEST(Db, ReadOnlyOpensBesideAnotherReaderAndRefusesUpdates) {
   const TestDir dir;
   EXPECT_EQ(Db::Open(dir.File(), {.mode = Mode::kReadOnly}).error().code(), Code::kNotFound);
   EXPECT_EQ(Db::Open(dir.File(), {.mode = Mode::kExisting}).error().code(), Code::kNotFound);
-  { const auto db = MustOpen(dir.File()); }
+  {
+    const auto db = MustOpen(dir.File());
+  }
   const auto one = MustOpen(dir.File(), {.mode = Mode::kReadOnly});
   const auto two = MustOpen(dir.File(), {.mode = Mode::kReadOnly});
-  EXPECT_EQ(one->Update([](Tx&) -> Status { return Ok(); }).error().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(one->Update([](Tx&) -> Status { return Ok(); }).error().code(),
+            Code::kFailedPrecondition);
   EXPECT_EQ(Db::Open(dir.File()).error().code(), Code::kUnavailable);
 }
 
@@ -358,7 +366,8 @@ TEST(Db, FilesThatAreNoDatabaseAreRefusedWithTheReason) {
     return db.ok() ? std::string("opened") : db.error().text();
   };
   EXPECT_THAT(text_of(std::string(100000, 'x')), HasSubstr("no bolt file"));
-  EXPECT_THAT(text_of(std::string(100000, '\0')), HasSubstr("no bolt file")) << "too long for an unfinished creation";
+  EXPECT_THAT(text_of(std::string(100000, '\0')), HasSubstr("no bolt file"))
+      << "too long for an unfinished creation";
   EXPECT_EQ(text_of(std::string(4000, '\0')), "opened") << "creation was cut short: made again";
   EXPECT_EQ(text_of(""), "opened");
   EXPECT_THAT(Db::Open("/dev/null").error().text(), HasSubstr("not a regular file"));
@@ -368,7 +377,8 @@ TEST(Db, AFileThatWasCutOffIsRefusedNamingThePage) {
   const TestDir dir;
   {
     const auto db = MustOpen(dir.File());
-    ASSERT_STATUS(db->Update([](Tx& tx) -> Status { return PutAt(tx, "b", "k", std::string(100000, 'v')); }));
+    ASSERT_STATUS(
+        db->Update([](Tx& tx) -> Status { return PutAt(tx, "b", "k", std::string(100000, 'v')); }));
   }
   std::filesystem::resize_file(dir.File(), 20000);
   const auto db = Db::Open(dir.File());
@@ -389,7 +399,8 @@ TEST(Db, OneDamagedMetaPageIsSurvived) {
     txid = db->GetStats().txid;
   }
   std::fstream file(dir.File(), std::ios::binary | std::ios::in | std::ios::out);
-  file.seekp(static_cast<std::streamoff>((txid % 2) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) + 40));
+  file.seekp(
+      static_cast<std::streamoff>((txid % 2) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) + 40));
   file << "damage";
   file.close();
   const auto db = MustOpen(dir.File());

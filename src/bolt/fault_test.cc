@@ -92,9 +92,12 @@ TEST(Fault, AfterAFailedFlushWritesAreRefusedUntilReopened) {
 TEST(Fault, OnFullDiskEveryMemberOfTheGroupIsTold) {
   OnFaultyDisk on;
   std::vector<Db::UpdateFn> functions;
-  for (int i = 0; i < 5; ++i) functions.emplace_back([](Tx& tx) { return PutK(tx, std::string(100000, 'x')); });
+  for (int i = 0; i < 5; ++i)
+    functions.emplace_back([](Tx& tx) { return PutK(tx, std::string(100000, 'x')); });
   functions.emplace_back([](Tx&) -> Status { return AbortedError("own error"); });
-  on.disk->before = [](Op op) -> Status { return op == Op::kWrite ? ErrnoError(ENOSPC, "faulty.db") : Ok(); };
+  on.disk->before = [](Op op) -> Status {
+    return op == Op::kWrite ? ErrnoError(ENOSPC, "faulty.db") : Ok();
+  };
   const std::vector<Status> statuses = UpdateAsGroup(*on.db, functions);
   for (int i = 0; i < 5; ++i) {
     ASSERT_FALSE(statuses[static_cast<size_t>(i)].ok());
@@ -149,7 +152,8 @@ TEST(Damage, IsReportedAndNeverACrashOrAHang) {
     }
     const Result<std::unique_ptr<Db>> db = Db::OpenOn(std::make_unique<FaultyDisk>(content));
     if (!db.ok()) {
-      EXPECT_TRUE(db.error().Is(Code::kDataLoss) || db.error().Is(Code::kUnimplemented)) << db.error().text();
+      EXPECT_TRUE(db.error().Is(Code::kDataLoss) || db.error().Is(Code::kUnimplemented))
+          << db.error().text();
       ++refused;
       continue;
     }
@@ -170,7 +174,8 @@ TEST(Damage, IsReportedAndNeverACrashOrAHang) {
     // Writing into it: whatever happens is an error or a success.
     ModelSteps steps(random(), {.max_keys = 200, .max_steps = 30});
     ModelBucket ignored;
-    for (int i = 0; i < 3; ++i) (void)(*db)->Update([&](Tx& tx) { return steps.Take(tx, &ignored); });
+    for (int i = 0; i < 3; ++i)
+      (void)(*db)->Update([&](Tx& tx) { return steps.Take(tx, &ignored); });
     (void)(*db)->WaitForFreePages();
   }
   EXPECT_GT(reported, 200);

@@ -26,13 +26,14 @@ class MemoryMapping final : public Mapping {
 
 }  // namespace
 
-FaultyDisk::FaultyDisk(std::string_view content) : live_(memfd_create("faulty", MFD_CLOEXEC)), durable_(content) {
+FaultyDisk::FaultyDisk(std::string_view content)
+    : live_(memfd_create("faulty", MFD_CLOEXEC)), durable_(content) {
   CHECK(live_.valid());
   CHECK(PwriteAll(live_, content, 0, name_).ok());
 }
 
 Result<uint64_t> FaultyDisk::Size() {
-  struct stat info {};
+  struct stat info{};
   if (fstat(live_.get(), &info) != 0) return ErrnoError(errno, name_);
   return static_cast<uint64_t>(info.st_size);
 }
@@ -135,7 +136,11 @@ std::string FaultyDisk::Crash(Loss loss, std::mt19937_64& random) const {
       continue;
     }
     for (uint64_t at = 0; at < change.bytes.size(); at += kSectorSize) {
-      if (coin()) Apply({.resize = false, .offset = change.offset + at, .bytes = change.bytes.substr(at, kSectorSize)}, &content);
+      if (coin())
+        Apply({.resize = false,
+               .offset = change.offset + at,
+               .bytes = change.bytes.substr(at, kSectorSize)},
+              &content);
     }
   }
   return content;
@@ -155,13 +160,15 @@ std::unique_ptr<FaultyDisk> FaultyDisk::Clone() const {
 }
 
 bool FaultyDisk::UnflushedBelow(uint64_t offset) const {
-  return std::any_of(unflushed_.begin(), unflushed_.end(),
-                     [&](const Change& change) { return !change.resize && change.offset < offset; });
+  return std::any_of(unflushed_.begin(), unflushed_.end(), [&](const Change& change) {
+    return !change.resize && change.offset < offset;
+  });
 }
 
 bool FaultyDisk::UnflushedFrom(uint64_t offset) const {
-  return std::any_of(unflushed_.begin(), unflushed_.end(),
-                     [&](const Change& change) { return !change.resize && change.offset >= offset; });
+  return std::any_of(unflushed_.begin(), unflushed_.end(), [&](const Change& change) {
+    return !change.resize && change.offset >= offset;
+  });
 }
 
 }  // namespace corten::bolt

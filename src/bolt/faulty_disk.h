@@ -1,4 +1,5 @@
-// A disk that loses power: what was not flushed is kept, lost, torn and reordered as a seed decides. Test code.
+// A disk that loses power: what was not flushed is kept, lost, torn and reordered as a seed
+// decides. Test code.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,12 @@ inline constexpr uint64_t kSectorSize = 512;
 
 // What of the unflushed is on the disk after the power is back.
 enum class Loss : uint8_t {
-  kAll,       // nothing of it
-  kNothing,   // all of it
-  kWrites,    // each write is there or not, whatever the order
-  kSectors,   // each sector of each write is there or not
-  kPrefix,    // the first writes, the next one in part
-  kLast,      // the latest write alone
+  kAll,      // nothing of it
+  kNothing,  // all of it
+  kWrites,   // each write is there or not, whatever the order
+  kSectors,  // each sector of each write is there or not
+  kPrefix,   // the first writes, the next one in part
+  kLast,     // the latest write alone
 };
 inline constexpr Loss kLosses[] = {Loss::kAll,     Loss::kNothing, Loss::kWrites,
                                    Loss::kSectors, Loss::kPrefix,  Loss::kLast};
@@ -69,7 +70,7 @@ class FaultyDisk final : public File {
   static void Apply(const Change& change, std::string* content);
 
   std::string name_ = "faulty.db";
-  Fd live_;                        // what programs see: a memory file
+  Fd live_;  // what programs see: a memory file
   std::string durable_;
   std::vector<Change> unflushed_;  // in order
 };

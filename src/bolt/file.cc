@@ -45,7 +45,7 @@ class DiskFile final : public File {
   const std::string& name() const override { return name_; }
 
   Result<uint64_t> Size() override {
-    struct stat info {};
+    struct stat info{};
     if (fstat(fd_.get(), &info) != 0) return ErrnoError(errno, name_);
     return static_cast<uint64_t>(info.st_size);
   }
@@ -53,7 +53,8 @@ class DiskFile final : public File {
   Result<size_t> Read(uint64_t offset, std::span<char> out) override {
     size_t done = 0;
     while (done < out.size()) {
-      const size_t read = TRY(PreadSome(fd_, out.data() + done, out.size() - done, offset + done, name_));
+      const size_t read =
+          TRY(PreadSome(fd_, out.data() + done, out.size() - done, offset + done, name_));
       if (read == 0) break;
       done += read;
     }
@@ -86,7 +87,8 @@ class DiskFile final : public File {
   Status Sync() override { return Fsync(fd_, name_); }
 
   Status Resize(uint64_t size) override {
-    if (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) return ErrnoError(errno, name_, ": grow");
+    if (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0)
+      return ErrnoError(errno, name_, ": grow");
     return Ok();
   }
 
@@ -101,7 +103,8 @@ class DiskFile final : public File {
   std::string name_;
 };
 
-Status TakeLock(const Fd& fd, const std::string& name, bool shared, std::chrono::milliseconds timeout) {
+Status TakeLock(const Fd& fd, const std::string& name, bool shared,
+                std::chrono::milliseconds timeout) {
   const auto begin = std::chrono::steady_clock::now();
   while (flock(fd.get(), (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
     const int err = errno;
@@ -118,7 +121,9 @@ Status TakeLock(const Fd& fd, const std::string& name, bool shared, std::chrono:
 // The directory entry of a new file.
 Status SyncParent(int dir_fd, const std::string& name) {
   const size_t slash = name.rfind('/');
-  const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : name.substr(0, slash);
+  const std::string parent = slash == std::string::npos ? "."
+                             : slash == 0               ? "/"
+                                                        : name.substr(0, slash);
   const Fd dir(openat(dir_fd, parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir.valid()) return ErrnoError(errno, parent);
   return Fsync(dir, parent);
@@ -126,13 +131,15 @@ Status SyncParent(int dir_fd, const std::string& name) {
 
 }  // namespace
 
-Result<std::unique_ptr<File>> OpenFile(int dir_fd, const std::string& name, Mode mode, uint32_t permissions,
+Result<std::unique_ptr<File>> OpenFile(int dir_fd, const std::string& name, Mode mode,
+                                       uint32_t permissions,
                                        std::chrono::milliseconds lock_timeout) {
   const bool read_only = mode == Mode::kReadOnly;
-  const int flags = O_CLOEXEC | O_NONBLOCK | (read_only ? O_RDONLY : O_RDWR) | (mode == Mode::kReadWrite ? O_CREAT : 0);
+  const int flags = O_CLOEXEC | O_NONBLOCK | (read_only ? O_RDONLY : O_RDWR) |
+                    (mode == Mode::kReadWrite ? O_CREAT : 0);
   Fd fd(openat(dir_fd, name.c_str(), flags, permissions));  // O_NONBLOCK: a fifo must not hang us
   if (!fd.valid()) return ErrnoError(errno, name);
-  struct stat info {};
+  struct stat info{};
   if (fstat(fd.get(), &info) != 0) return ErrnoError(errno, name);
   if (!S_ISREG(info.st_mode)) return InvalidArgumentError(name, ": not a regular file");
   TRY(TakeLock(fd, name, read_only, lock_timeout));

@@ -29,7 +29,8 @@ std::string FileBytes(const std::string& path) {
 
 // The start of a meta.db: root page 65, no stored list, 72 pages, transaction 142.
 const char kRecorded[] =
-    "0000000000000000 0400 0000 00000000 edda0ced 02000000 00100000 00000000 4100000000000000 0000000000000000 "
+    "0000000000000000 0400 0000 00000000 edda0ced 02000000 00100000 00000000 4100000000000000 "
+    "0000000000000000 "
     "ffffffffffffffff 4800000000000000 8e00000000000000 241899b79846be41";
 
 TEST(Format, MetaPageOfContainerdIsReadAndWrittenAlike) {
@@ -69,8 +70,9 @@ TEST(Format, InlineBucketIsTheSameBytesAsContainerds) {
     }));
   }
   const std::string value =
-      Bytes("00000000000000000000000000000000 0000000000000000 0200 0200 00000000 "
-            "00000000 20000000 01000000 01000000 00000000 12000000 17000000 14000000") +
+      Bytes(
+          "00000000000000000000000000000000 0000000000000000 0200 0200 00000000 "
+          "00000000 20000000 01000000 01000000 00000000 12000000 17000000 14000000") +
       "abcontainerd.io/gc.expire2026-11-21T03:41:31Z";
   ASSERT_EQ(value.size(), 109U);
   EXPECT_NE(FileBytes(dir.File()).find("labels" + value), std::string::npos);
@@ -78,7 +80,8 @@ TEST(Format, InlineBucketIsTheSameBytesAsContainerds) {
 
 // 16 + (16 + key + value) of one pair, against a quarter of a page.
 TEST(Format, BucketIsInlineUpToAQuarterOfAPage) {
-  for (const auto& [size, is_inline] : {std::pair<size_t, uint64_t>{1024 - 16 - 16 - 1, 1}, {1024 - 16 - 16, 0}}) {
+  for (const auto& [size, is_inline] :
+       {std::pair<size_t, uint64_t>{1024 - 16 - 16 - 1, 1}, {1024 - 16 - 16, 0}}) {
     const TestDir dir;
     const auto db = MustOpen(dir.File(), {.page_size = 4096});
     ASSERT_STATUS(db->Update([value_size = size](Tx& tx) -> Status {
@@ -108,7 +111,9 @@ TEST(Format, BucketWithABucketInsideIsNeverInline) {
 
 TEST(Format, NewFileHasFourPagesInTheOrderOfTheOriginal) {
   const TestDir dir;
-  { const auto db = MustOpen(dir.File(), {.page_size = 4096}); }
+  {
+    const auto db = MustOpen(dir.File(), {.page_size = 4096});
+  }
   const std::string content = FileBytes(dir.File());
   ASSERT_EQ(content.size(), 4U * 4096);
   const uint16_t kinds[] = {kMetaPage, kMetaPage, kFreeListPage, kLeafPage};

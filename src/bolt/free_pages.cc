@@ -33,7 +33,8 @@ bool FreePages::Overlaps(const Runs& runs, const PageRun& run) {
 
 Status FreePages::CheckUnused(std::vector<PageRun> runs, const std::string& file_name) const {
   const std::lock_guard lock(mutex_);
-  std::sort(runs.begin(), runs.end(), [](const PageRun& a, const PageRun& b) { return a.first < b.first; });
+  std::sort(runs.begin(), runs.end(),
+            [](const PageRun& a, const PageRun& b) { return a.first < b.first; });
   for (size_t i = 0; i < runs.size(); ++i) {
     const PageRun& run = runs[i];
     if (i > 0 && runs[i - 1].first + runs[i - 1].count > run.first) {

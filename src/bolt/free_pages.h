@@ -1,9 +1,9 @@
 // Which pages may be written next. Internal to the room.
 //
-// A page that commit N no longer needs is pending until no reader of a state before N remains, then free. Pages that
-// were free before the file was opened are unknown until the walk (FreeWalk) brings them. Before that none is given out at
-// all: the walk also proves that no page is referred to twice, without which using a freed page again could destroy another.
-// Threads: thread-safe.
+// A page that commit N no longer needs is pending until no reader of a state before N remains, then
+// free. Pages that were free before the file was opened are unknown until the walk (FreeWalk)
+// brings them. Before that none is given out at all: the walk also proves that no page is referred
+// to twice, without which using a freed page again could destroy another. Threads: thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,15 @@ class FreePages {
     bool walked = false;
   };
 
-  // `count` adjacent free pages: the smallest run that fits; nullopt if there is none, or before the walk.
+  // `count` adjacent free pages: the smallest run that fits; nullopt if there is none, or before
+  // the walk.
   std::optional<uint64_t> Take(uint64_t count);
   // Returns pages that were taken for a commit that did not happen.
   void GiveBack(const std::vector<PageRun>& runs);
 
   // Commit `txid` no longer needs `runs`.
-  // Errors: kDataLoss with the first page that is free or pending already, or named twice: then nothing has changed.
+  // Errors: kDataLoss with the first page that is free or pending already, or named twice: then
+  // nothing has changed.
   Status CheckUnused(std::vector<PageRun> runs, const std::string& file_name) const;
   void AddPending(uint64_t txid, std::vector<PageRun> runs);
   // Frees what was pending for the commits up to `txid`: every reader sees `txid` or a later state.

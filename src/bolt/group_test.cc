@@ -1,4 +1,5 @@
-// Many callers at once: groups, their bounds, and readers beside them. Meant to be run under ThreadSanitizer too.
+// Many callers at once: groups, their bounds, and readers beside them. Meant to be run under
+// ThreadSanitizer too.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -17,7 +18,9 @@ Status PutNumber(Tx& tx, const std::string& bucket, const std::string& key, uint
   return b.Put(key, std::to_string(number));
 }
 
-uint64_t Number(const Bucket& bucket, const std::string& key) { return std::stoull(std::string(Must(bucket.Get(key)))); }
+uint64_t Number(const Bucket& bucket, const std::string& key) {
+  return std::stoull(std::string(Must(bucket.Get(key))));
+}
 
 TEST(Group, SharesOnePairOfFlushes) {
   const TestDir dir;
@@ -60,7 +63,8 @@ TEST(Group, ErrorOfOneLeavesItsNeighboursAlone) {
   const std::vector<Status> statuses = UpdateAsGroup(*db, functions);
   for (size_t i = 0; i < 30; ++i) {
     EXPECT_EQ(statuses[i].ok(), i % 3 != 2);
-    EXPECT_EQ(statuses[i].ok() ? "" : statuses[i].error().text(), i % 3 != 2 ? "" : StrCat("number ", i));
+    EXPECT_EQ(statuses[i].ok() ? "" : statuses[i].error().text(),
+              i % 3 != 2 ? "" : StrCat("number ", i));
     EXPECT_EQ(runs[i], 1) << "functions never run twice";
   }
   EXPECT_EQ(db->GetStats().commits, 1U);
@@ -70,7 +74,8 @@ TEST(Group, ErrorOfOneLeavesItsNeighboursAlone) {
     const Bucket b = TRY(tx.GetBucket("b"));
     EXPECT_EQ(b.Sequence(), 20U);
     EXPECT_EQ(Number(b, "last"), 20U);
-    for (size_t i = 0; i < 30; ++i) EXPECT_EQ(Must(b.FindBucket(StrCat("n", i))).has_value(), i % 3 != 2);
+    for (size_t i = 0; i < 30; ++i)
+      EXPECT_EQ(Must(b.FindBucket(StrCat("n", i))).has_value(), i % 3 != 2);
     return Ok();
   }));
   ExpectAllPagesAccountedFor(*db);
@@ -123,7 +128,8 @@ TEST(Group, ManyCallersAreAllServed) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (uint64_t i = 0; i < kEach; ++i) {
-        EXPECT_STATUS(db->Update([&](Tx& tx) { return PutNumber(tx, StrCat("t", t), StrCat("k", i), i); }));
+        EXPECT_STATUS(
+            db->Update([&](Tx& tx) { return PutNumber(tx, StrCat("t", t), StrCat("k", i), i); }));
         // Its own change is there at once.
         EXPECT_STATUS(db->View([&](const Tx& tx) -> Status {
           const Bucket mine = TRY(tx.GetBucket(StrCat("t", t)));

@@ -1,5 +1,6 @@
 // The process that kill_test.cc kills. Usage: bolt_kill_child FILE FIRST
-// Commits numbers from FIRST on, each in a group of two buckets, and prints each number once its commit is acknowledged.
+// Commits numbers from FIRST on, each in a group of two buckets, and prints each number once its
+// commit is acknowledged.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// A process is killed at each step of a commit; the next one finds the state before or after it and goes on.
+// A process is killed at each step of a commit; the next one finds the state before or after it and
+// goes on.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -35,10 +36,12 @@ TEST_P(Kill, LeavesTheStateBeforeOrAfterTheCommit) {
   uint64_t known = 0;
   for (const int passage : {1, 2, 3, 20, 55}) {
     SpawnOptions options;
-    options.args = {std::filesystem::read_symlink("/proc/self/exe").parent_path() / "bolt_kill_child", dir.File(),
-                    std::to_string(known + 1)};
+    options.args = {
+        std::filesystem::read_symlink("/proc/self/exe").parent_path() / "bolt_kill_child",
+        dir.File(), std::to_string(known + 1)};
     options.env = std::vector<std::string>{StrCat("CORTEN_KILL_AT=", GetParam(), "@", passage)};
-    const RunOutput run = Must(RunProgram(std::move(options), "", std::chrono::milliseconds(60000)));
+    const RunOutput run =
+        Must(RunProgram(std::move(options), "", std::chrono::milliseconds(60000)));
     ASSERT_EQ(run.status.signal, SIGKILL) << run.err;
     const uint64_t acknowledged = LastPrinted(run.out, known);
     const auto db = MustOpen(dir.File());
@@ -48,7 +51,8 @@ TEST_P(Kill, LeavesTheStateBeforeOrAfterTheCommit) {
       EXPECT_EQ(known, Number(tx, "right"));
       return Ok();
     }));
-    EXPECT_TRUE(known == acknowledged || known == acknowledged + 1) << known << " and " << acknowledged;
+    EXPECT_TRUE(known == acknowledged || known == acknowledged + 1)
+        << known << " and " << acknowledged;
   }
 }
 

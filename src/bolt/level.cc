@@ -38,7 +38,8 @@ Error ElementDamage(const TxState& tx, const Level& level) {
 
 Result<Level> RootOf(const TxState& tx, const BucketNode& bucket) {
   if (bucket.root != nullptr) return LevelOf(bucket.root);
-  const PageView page = TRY(bucket.root_page != 0 ? tx.LoadPage(bucket.root_page) : tx.LoadInline(bucket.inline_page));
+  const PageView page = TRY(bucket.root_page != 0 ? tx.LoadPage(bucket.root_page)
+                                                  : tx.LoadInline(bucket.inline_page));
   return LevelOf(page);
 }
 

@@ -1,5 +1,5 @@
-// One look at the two things a path leads through: pages of the file and nodes that the transaction changed.
-// Internal to the room.
+// One look at the two things a path leads through: pages of the file and nodes that the transaction
+// changed. Internal to the room.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,12 @@ inline Level LevelOf(const Node* node) { return {node, nullptr, 0, node->pages.f
 inline const Node* NodeOf(const Level& level) { return static_cast<const Node*>(level.node); }
 inline PageView PageOf(const Level& level) { return {level.page, level.length, level.id}; }
 
-inline bool IsLeaf(const Level& level) { return level.node ? NodeOf(level)->leaf : PageOf(level).leaf(); }
-inline size_t Count(const Level& level) { return level.node ? NodeOf(level)->items.size() : PageOf(level).count(); }
+inline bool IsLeaf(const Level& level) {
+  return level.node ? NodeOf(level)->leaf : PageOf(level).leaf();
+}
+inline size_t Count(const Level& level) {
+  return level.node ? NodeOf(level)->items.size() : PageOf(level).count();
+}
 
 // False: the element points outside its page. REQUIRES: i < Count(level).
 inline bool KeyAt(const Level& level, size_t i, std::string_view* key) {
@@ -52,12 +56,12 @@ bool LowerBound(const Level& level, std::string_view key, size_t* index, bool* e
 // The child that `key` belongs to. REQUIRES: Count(level) > 0. False: damage.
 bool ChildFor(const Level& level, std::string_view key, size_t* index);
 
-
 // The first page or node of an opened bucket.
 Result<Level> RootOf(const TxState& tx, const BucketNode& bucket);
 // The page or node under element `index` of a branch. kDataLoss.
 Result<Level> ChildOf(const TxState& tx, const Level& branch, size_t index);
-// From `root` to the leaf that `key` belongs to; leaf->index is its first element that is not less. True: it is equal.
+// From `root` to the leaf that `key` belongs to; leaf->index is its first element that is not less.
+// True: it is equal.
 Result<bool> SeekLeaf(const TxState& tx, const Level& root, std::string_view key, Level* leaf);
 // The error for an element that points outside its page.
 Error ElementDamage(const TxState& tx, const Level& level);

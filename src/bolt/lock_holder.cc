@@ -80,7 +80,7 @@ pid_t FindLockHolder(std::string_view locks, dev_t device, ino_t inode) {
 }
 
 std::string DescribeLockHolder(int fd) {
-  struct stat info {};
+  struct stat info{};
   const Result<std::string> locks = ReadFileAt("/proc/locks", kMaxLocks);
   if (!locks.ok() || fstat(fd, &info) != 0) return "another process";
   const pid_t pid = FindLockHolder(*locks, info.st_dev, info.st_ino);

@@ -9,7 +9,9 @@ namespace corten::bolt {
 
 namespace {
 
-Error Differs(const std::string& path, const std::string& what) { return InternalError(path, ": ", what); }
+Error Differs(const std::string& path, const std::string& what) {
+  return InternalError(path, ": ", what);
+}
 
 // Every key of a model bucket in order, with what kind it is.
 std::map<std::string_view, bool> Keys(const ModelBucket& model) {
@@ -19,7 +21,8 @@ std::map<std::string_view, bool> Keys(const ModelBucket& model) {
   return keys;
 }
 
-Status CompareEntry(const Bucket& bucket, const ModelBucket& model, const Entry& entry, const std::string& path) {
+Status CompareEntry(const Bucket& bucket, const ModelBucket& model, const Entry& entry,
+                    const std::string& path) {
   const std::string key(entry.key);
   const std::string at = StrCat(path, key);
   const std::optional<Entry> found = TRY(bucket.FindEntry(key));
@@ -42,18 +45,22 @@ Status Compare(const Bucket& bucket, const ModelBucket& model, const std::string
   Cursor cursor = bucket.NewCursor();
   auto expected = keys.begin();
   for (std::optional<Entry> entry = TRY(cursor.First()); entry; entry = TRY(cursor.Next())) {
-    if (expected == keys.end()) return Differs(path, StrCat("has ", Quoted(entry->key), ", which should not be there"));
+    if (expected == keys.end())
+      return Differs(path, StrCat("has ", Quoted(entry->key), ", which should not be there"));
     if (expected->first != entry->key) {
-      return Differs(path, StrCat("has ", Quoted(entry->key), " where ", Quoted(expected->first), " should be"));
+      return Differs(path, StrCat("has ", Quoted(entry->key), " where ", Quoted(expected->first),
+                                  " should be"));
     }
-    if (expected->second != entry->is_bucket) return Differs(path, StrCat(Quoted(entry->key), " is of another kind"));
+    if (expected->second != entry->is_bucket)
+      return Differs(path, StrCat(Quoted(entry->key), " is of another kind"));
     TRY(CompareEntry(bucket, model, *entry, path));
     ++expected;
   }
   if (expected != keys.end()) return Differs(path, StrCat("lacks ", Quoted(expected->first)));
   auto backwards = keys.rbegin();
   for (std::optional<Entry> entry = TRY(cursor.Prev()); entry; entry = TRY(cursor.Prev())) {
-    if (backwards == keys.rend() || backwards->first != entry->key) return Differs(path, "differs when walked backwards");
+    if (backwards == keys.rend() || backwards->first != entry->key)
+      return Differs(path, "differs when walked backwards");
     ++backwards;
   }
   if (backwards != keys.rend()) return Differs(path, "is shorter when walked backwards");
@@ -90,8 +97,10 @@ Status ModelSteps::Take(Tx& tx, ModelBucket* model) {
 // Goes down into random buckets, then changes something there.
 Status ModelSteps::Step(Bucket bucket, ModelBucket* model) {
   const ModelBucket* top = model;
-  for (size_t depth = 0; depth < options_.max_depth && !model->buckets.empty() && Below(4) != 0; ++depth) {
-    const auto child = std::next(model->buckets.begin(), static_cast<ptrdiff_t>(Below(model->buckets.size())));
+  for (size_t depth = 0; depth < options_.max_depth && !model->buckets.empty() && Below(4) != 0;
+       ++depth) {
+    const auto child =
+        std::next(model->buckets.begin(), static_cast<ptrdiff_t>(Below(model->buckets.size())));
     bucket = TRY(bucket.GetBucket(child->first));
     model = &child->second;
   }
@@ -137,7 +146,8 @@ Status ModelSteps::StepBucket(Bucket& bucket, ModelBucket* model) {
     }
     case 1: {
       const Result<Bucket> created = bucket.CreateBucketIfNotExists(key);
-      if (created.ok() == model->values.contains(key)) return Differs(key, "create bucket if not exists differs");
+      if (created.ok() == model->values.contains(key))
+        return Differs(key, "create bucket if not exists differs");
       if (created.ok()) (void)model->buckets[key];
       return Ok();
     }

@@ -1,4 +1,5 @@
-// The judge of the engine: a tree of std::maps that takes the same random steps as a database. Test code.
+// The judge of the engine: a tree of std::maps that takes the same random steps as a database. Test
+// code.
 #pragma once
 
 #include <cstdint>
@@ -20,25 +21,29 @@ struct ModelBucket {
   std::map<std::string, ModelBucket> buckets;
 };
 
-// `bucket` holds exactly what `model` holds: forwards, backwards, by key, and nothing else. Errors: kInternal with the
-// path of the first difference, or the engine's own.
+// `bucket` holds exactly what `model` holds: forwards, backwards, by key, and nothing else. Errors:
+// kInternal with the path of the first difference, or the engine's own.
 Status Compare(const Bucket& bucket, const ModelBucket& model, const std::string& path = "/");
 
 struct ModelOptions {
-  size_t max_keys = 400;        // new keys of a bucket come from this many
-  size_t max_value = 300;       // bytes; now and then 20 times as long
-  size_t max_steps = 60;        // of one function
+  size_t max_keys = 400;   // new keys of a bucket come from this many
+  size_t max_value = 300;  // bytes; now and then 20 times as long
+  size_t max_steps = 60;   // of one function
   size_t max_depth = 4;
 };
 
 // Random steps from a seed, taken by a transaction and a model alike.
 class ModelSteps {
  public:
-  explicit ModelSteps(uint64_t seed, ModelOptions options = {}) : random_(seed), options_(options) {}
+  explicit ModelSteps(uint64_t seed, ModelOptions options = {})
+      : random_(seed), options_(options) {}
 
-  // A function's worth of steps. Errors: the engine's; kInternal where its answer is not the model's.
+  // A function's worth of steps. Errors: the engine's; kInternal where its answer is not the
+  // model's.
   Status Take(Tx& tx, ModelBucket* model);
-  uint64_t Below(uint64_t limit) { return std::uniform_int_distribution<uint64_t>(0, limit - 1)(random_); }
+  uint64_t Below(uint64_t limit) {
+    return std::uniform_int_distribution<uint64_t>(0, limit - 1)(random_);
+  }
 
  private:
   std::string Key();

@@ -20,7 +20,8 @@ struct OldReader {
 
 class ModelRun {
  public:
-  ModelRun(uint64_t seed, uint32_t page_size, ModelOptions options) : steps_(seed, options), page_size_(page_size) {}
+  ModelRun(uint64_t seed, uint32_t page_size, ModelOptions options)
+      : steps_(seed, options), page_size_(page_size) {}
 
   void Run(int rounds) {
     Open();
@@ -43,14 +44,15 @@ class ModelRun {
     if (steps_.Below(2) == 0) EXPECT_STATUS(db_->WaitForFreePages());
   }
 
-  // A function that takes random steps. `*after` becomes what the database must hold once it has run: the steps'
-  // result, or `*after` as it was if the function fails on purpose.
+  // A function that takes random steps. `*after` becomes what the database must hold once it has
+  // run: the steps' result, or `*after` as it was if the function fails on purpose.
   Db::UpdateFn Function(ModelBucket* after, bool fails) {
     return [this, after, fails](Tx& tx) -> Status {
       ModelBucket next = *after;
       const Status inside = steps_.Take(tx, &next);
       EXPECT_TRUE(inside.ok()) << inside.error().text();
-      if (steps_.Below(8) == 0) EXPECT_STATUS(Compare(tx.Root(), next));  // before the pages are written
+      if (steps_.Below(8) == 0)
+        EXPECT_STATUS(Compare(tx.Root(), next));  // before the pages are written
       if (fails) return AbortedError("on purpose");
       *after = std::move(next);
       return Ok();
@@ -76,8 +78,10 @@ class ModelRun {
 
   void LookAround() {
     EXPECT_STATUS(db_->View([&](const Tx& tx) -> Status { return Compare(tx.Root(), model_); }));
-    for (const OldReader& reader : readers_) EXPECT_STATUS(Compare(reader.tx->Root(), reader.model));
-    if (readers_.size() > 3) readers_.erase(readers_.begin() + static_cast<ptrdiff_t>(steps_.Below(3)));
+    for (const OldReader& reader : readers_)
+      EXPECT_STATUS(Compare(reader.tx->Root(), reader.model));
+    if (readers_.size() > 3)
+      readers_.erase(readers_.begin() + static_cast<ptrdiff_t>(steps_.Below(3)));
     readers_.push_back({Must(db_->BeginView()), model_});
   }
 
@@ -102,7 +106,8 @@ class ModelTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(ModelTest, RandomStepsAgreeWithATreeOfMaps) {
   const char* asked = std::getenv("CORTEN_SEED");
-  const uint64_t seed = asked != nullptr ? std::strtoull(asked, nullptr, 10) : static_cast<uint64_t>(GetParam());
+  const uint64_t seed =
+      asked != nullptr ? std::strtoull(asked, nullptr, 10) : static_cast<uint64_t>(GetParam());
   SCOPED_TRACE(StrCat("seed ", seed));
   ModelRun(seed, 1024, {}).Run(Rounds(300));
   ModelRun(seed + 1000, 4096, {.max_keys = 3000, .max_steps = 300}).Run(Rounds(100));

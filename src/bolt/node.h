@@ -21,14 +21,16 @@ struct Item {
   bool is_bucket = false;   // leaf
 };
 
-// A page taken into memory to be changed. Nodes keep their shape while functions run (no split, no merge), so that
-// an undo can name a place by node and index; splitting and merging come once, before the pages are written.
+// A page taken into memory to be changed. Nodes keep their shape while functions run (no split, no
+// merge), so that an undo can name a place by node and index; splitting and merging come once,
+// before the pages are written.
 struct Node {
   bool leaf = true;
-  bool dirty = false;        // differs from its page; for branches set before writing, from the children
-  bool shrunk = false;       // lost an item: may need merging
-  bool grew_at_tail = true;  // all items it got were the last ones: fill the left pages when splitting
-  PageRun pages;             // where it came from; count 0: new
+  bool dirty = false;   // differs from its page; for branches set before writing, from the children
+  bool shrunk = false;  // lost an item: may need merging
+  bool grew_at_tail =
+      true;       // all items it got were the last ones: fill the left pages when splitting
+  PageRun pages;  // where it came from; count 0: new
   std::vector<Item> items;
 };
 
@@ -38,16 +40,18 @@ struct BucketNode {
   std::string_view name;
   uint32_t depth = 0;
   bool deleted = false;
-  bool new_header = false;       // sequence changed, or the bucket is new
-  uint64_t root_page = 0;        // 0: inline
+  bool new_header = false;  // sequence changed, or the bucket is new
+  uint64_t root_page = 0;   // 0: inline
   uint64_t sequence = 0;
   std::string_view inline_page;
-  Node* root = nullptr;          // the changed tree, if any part of it is in memory
-  uint64_t changes = 0;          // counts them; tells cursors to find their place again
+  Node* root = nullptr;  // the changed tree, if any part of it is in memory
+  uint64_t changes = 0;  // counts them; tells cursors to find their place again
   std::map<std::string_view, BucketNode*> children;  // the opened ones
 };
 
 // Bytes that `item` takes in a page.
-inline uint64_t ItemSize(const Item& item) { return kElementSize + item.key.size() + item.value.size(); }
+inline uint64_t ItemSize(const Item& item) {
+  return kElementSize + item.key.size() + item.value.size();
+}
 
 }  // namespace corten::bolt

@@ -28,15 +28,16 @@ Result<std::string> ReadHead(File& file, size_t size) {
 }
 
 Result<uint32_t> NewPageSize(const Options& options) {
-  const uint32_t size = options.page_size != 0 ? options.page_size : static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
+  const uint32_t size =
+      options.page_size != 0 ? options.page_size : static_cast<uint32_t>(sysconf(_SC_PAGESIZE));
   if (!std::has_single_bit(size) || size < kMinPageSize || size > kMaxPageSize) {
     return InvalidArgumentError("page size ", size, ": not a power of two from 1024 to 65536");
   }
   return size;
 }
 
-// True for an empty file, and for one whose creation was cut short: it is no longer than a new file, and its meta pages,
-// which are written last, were not.
+// True for an empty file, and for one whose creation was cut short: it is no longer than a new
+// file, and its meta pages, which are written last, were not.
 Result<bool> IsUnborn(File& file, uint64_t size, uint32_t page_size) {
   if (size > kNewFilePages * page_size) return false;
   const std::string metas = TRY(ReadHead(file, size_t{2} * page_size));
@@ -77,7 +78,8 @@ MetaPair DecodeMetas(std::string_view head, uint32_t page_size) {
     if (offset + kMetaSize > head.size()) continue;
     Meta meta;
     pair.state[i] = DecodeMeta(head.data() + offset, &meta);
-    if (pair.state[i] == MetaState::kValid && meta.page_size != page_size) pair.state[i] = MetaState::kNonsense;
+    if (pair.state[i] == MetaState::kValid && meta.page_size != page_size)
+      pair.state[i] = MetaState::kNonsense;
     if (pair.state[i] == MetaState::kValid) pair.valid[i] = meta;
   }
   return pair;
@@ -89,15 +91,18 @@ MetaPair FindMetas(std::string_view head) {
   for (uint32_t page_size = kMinPageSize; page_size <= kMaxPageSize; page_size *= 2) {
     const MetaPair pair = DecodeMetas(head, page_size);
     if (pair.valid[0] || pair.valid[1]) return pair;
-    if (pair.state[0] == MetaState::kOtherVersion || pair.state[1] == MetaState::kOtherVersion) best = pair;
+    if (pair.state[0] == MetaState::kOtherVersion || pair.state[1] == MetaState::kOtherVersion)
+      best = pair;
   }
   return best;
 }
 
 Error NoMeta(const File& file, const MetaPair& pair) {
   if (pair.state[0] == MetaState::kNoMagic && pair.state[1] == MetaState::kNoMagic) {
-    return DataLossError(file.name(), ": pages 0 and 1: no meta page; this is no bolt file, or its start is lost: "
-                         "restore it from a copy");
+    return DataLossError(
+        file.name(),
+        ": pages 0 and 1: no meta page; this is no bolt file, or its start is lost: "
+        "restore it from a copy");
   }
   if (pair.state[0] == MetaState::kOtherVersion || pair.state[1] == MetaState::kOtherVersion) {
     return UnimplementedError(file.name(), ": another version of the bolt format than 2");
@@ -118,7 +123,8 @@ Result<Opened> ReadOrCreate(File& file, const Options& options) {
   const std::string head = TRY(ReadHead(file, kMaxPageSize + kPageHeaderSize + kMetaSize));
   const MetaPair pair = FindMetas(head);
   if (!pair.valid[0] && !pair.valid[1]) return NoMeta(file, pair);
-  const bool second = !pair.valid[0] || (pair.valid[1] && pair.valid[1]->txid > pair.valid[0]->txid);
+  const bool second =
+      !pair.valid[0] || (pair.valid[1] && pair.valid[1]->txid > pair.valid[0]->txid);
   const Meta meta = second ? *pair.valid[1] : *pair.valid[0];
   if (size / meta.page_size < meta.high_water) {
     return DamageError(file.name(), size / meta.page_size,

@@ -28,7 +28,8 @@ bool PageView::KeyAt(size_t i, std::string_view* key) const {
   return leaf() ? LeafAt(i, &element_flags, key, &value) : BranchAt(i, key, &child);
 }
 
-bool PageView::LeafAt(size_t i, uint32_t* element_flags, std::string_view* key, std::string_view* value) const {
+bool PageView::LeafAt(size_t i, uint32_t* element_flags, std::string_view* key,
+                      std::string_view* value) const {
   const uint64_t offset = kPageHeaderSize + kElementSize * i;
   const char* element = data + offset;
   *element_flags = LoadInt<uint32_t>(element);
@@ -55,7 +56,8 @@ bool PageView::BranchAt(size_t i, std::string_view* key, uint64_t* child) const 
 MetaState DecodeMeta(const char* at, Meta* meta) {
   if (LoadInt<uint32_t>(at) != kMagic) return MetaState::kNoMagic;
   if (LoadInt<uint32_t>(at + 4) != kVersion) return MetaState::kOtherVersion;
-  if (LoadInt<uint64_t>(at + kChecksumOffset) != Fnv1a64(at, kChecksumOffset)) return MetaState::kBadChecksum;
+  if (LoadInt<uint64_t>(at + kChecksumOffset) != Fnv1a64(at, kChecksumOffset))
+    return MetaState::kBadChecksum;
   meta->page_size = LoadInt<uint32_t>(at + 8);
   meta->root_page = LoadInt<uint64_t>(at + 16);
   meta->root_sequence = LoadInt<uint64_t>(at + 24);
@@ -107,9 +109,10 @@ std::optional<BucketHeader> DecodeBucket(std::string_view value) {
 }
 
 Error DamageError(std::string_view file, uint64_t page, std::string_view what) {
-  return DataLossError(file, ": page ", page, ": ", what,
-                       "; the file is damaged: stop its users, keep a copy, then try `bbolt check` and "
-                       "`bbolt surgery revert-meta-page` (back by one commit), or restore it");
+  return DataLossError(
+      file, ": page ", page, ": ", what,
+      "; the file is damaged: stop its users, keep a copy, then try `bbolt check` and "
+      "`bbolt surgery revert-meta-page` (back by one commit), or restore it");
 }
 
 }  // namespace corten::bolt

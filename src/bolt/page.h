@@ -1,5 +1,6 @@
-// Bytes of the file: page headers, elements, meta pages. Layout: docs/formats/bolt.md. Internal to the room.
-// Nothing here trusts a byte: what is read is checked against the length that is really there.
+// Bytes of the file: page headers, elements, meta pages. Layout: docs/formats/bolt.md. Internal to
+// the room. Nothing here trusts a byte: what is read is checked against the length that is really
+// there.
 #pragma once
 
 #include <bit>
@@ -13,7 +14,8 @@
 
 namespace corten::bolt {
 
-static_assert(std::endian::native == std::endian::little, "the format is little endian; loads are plain copies");
+static_assert(std::endian::native == std::endian::little,
+              "the format is little endian; loads are plain copies");
 
 inline constexpr uint64_t kPageHeaderSize = 16;
 inline constexpr uint64_t kElementSize = 16;       // of branch and leaf elements alike
@@ -23,12 +25,13 @@ inline constexpr uint16_t kBranchPage = 0x01;
 inline constexpr uint16_t kLeafPage = 0x02;
 inline constexpr uint16_t kMetaPage = 0x04;
 inline constexpr uint16_t kFreeListPage = 0x10;
-inline constexpr uint32_t kBucketFlag = 0x01;      // of a leaf element
+inline constexpr uint32_t kBucketFlag = 0x01;  // of a leaf element
 inline constexpr uint64_t kNoFreeList = UINT64_MAX;
 inline constexpr uint32_t kMinPageSize = 1024;
 inline constexpr uint32_t kMaxPageSize = 65536;
-inline constexpr uint64_t kFirstPage = 2;          // behind the two meta pages
-inline constexpr uint32_t kMaxTreeDepth = 64;      // levels of one tree; two children a page would need 2^64 pages
+inline constexpr uint64_t kFirstPage = 2;  // behind the two meta pages
+inline constexpr uint32_t kMaxTreeDepth =
+    64;  // levels of one tree; two children a page would need 2^64 pages
 
 template <typename T>
 T LoadInt(const char* from) {
@@ -48,7 +51,8 @@ struct PageRun {
   friend bool operator==(const PageRun&, const PageRun&) = default;
 };
 
-// A page, or a page image inside a bucket's value (id 0), whose header and element table lie inside `length`.
+// A page, or a page image inside a bucket's value (id 0), whose header and element table lie inside
+// `length`.
 struct PageView {
   const char* data = nullptr;
   uint64_t length = 0;
@@ -61,7 +65,8 @@ struct PageView {
   bool leaf() const { return flags() == kLeafPage; }
 
   // REQUIRES: i < count(). False if the element points outside the page.
-  bool LeafAt(size_t i, uint32_t* element_flags, std::string_view* key, std::string_view* value) const;
+  bool LeafAt(size_t i, uint32_t* element_flags, std::string_view* key,
+              std::string_view* value) const;
   bool BranchAt(size_t i, std::string_view* key, uint64_t* child) const;
   bool KeyAt(size_t i, std::string_view* key) const;
 };

@@ -1,7 +1,7 @@
-// The engine judged by real programs: bbolt's own check on every file we write, its compact as a writer for us to read,
-// and containerd 2.3 writing, collecting and reading the same file in turns with us.
-// Needs root, tests/peers/build.sh and tests/images/make.sh; tests/conformance/run.sh starts it. CORTEN_PEERS and
-// CORTEN_IMAGES name the caches.
+// The engine judged by real programs: bbolt's own check on every file we write, its compact as a
+// writer for us to read, and containerd 2.3 writing, collecting and reading the same file in turns
+// with us. Needs root, tests/peers/build.sh and tests/images/make.sh; tests/conformance/run.sh
+// starts it. CORTEN_PEERS and CORTEN_IMAGES name the caches.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,9 +21,9 @@
 namespace corten::bolt {
 namespace {
 
+using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{60000};
 
@@ -32,8 +32,12 @@ std::string Cache(const char* variable, const std::string& usual) {
   const char* home = std::getenv("HOME");
   return set != nullptr ? set : StrCat(home != nullptr ? home : "/root", "/.cache/corten/", usual);
 }
-std::string Peer(const std::string& name) { return StrCat(Cache("CORTEN_PEERS", "peers"), "/bin/", name); }
-std::string Image(const std::string& name) { return StrCat(Cache("CORTEN_IMAGES", "images"), "/small/", name); }
+std::string Peer(const std::string& name) {
+  return StrCat(Cache("CORTEN_PEERS", "peers"), "/bin/", name);
+}
+std::string Image(const std::string& name) {
+  return StrCat(Cache("CORTEN_IMAGES", "images"), "/small/", name);
+}
 
 SpawnOptions Program(std::vector<std::string> args) {
   SpawnOptions options;
@@ -54,7 +58,9 @@ std::string Output(const std::vector<std::string>& args) {
   return run->out;
 }
 
-void ExpectBboltAccepts(const std::string& path) { EXPECT_THAT(Output({Peer("bbolt"), "check", path}), HasSubstr("OK")); }
+void ExpectBboltAccepts(const std::string& path) {
+  EXPECT_THAT(Output({Peer("bbolt"), "check", path}), HasSubstr("OK"));
+}
 
 // Every value by its path, buckets as `path/` with their sequence.
 using Rows = std::map<std::string, std::string>;
@@ -95,14 +101,19 @@ class Containerd {
  public:
   explicit Containerd(const TestDir& dir) : dir_(dir) {
     std::ofstream(dir.File("config.toml"))
-        << "version = 3\nroot = \"" << dir.File("root") << "\"\nstate = \"" << dir.File("state") << "\"\n"
+        << "version = 3\nroot = \"" << dir.File("root") << "\"\nstate = \"" << dir.File("state")
+        << "\"\n"
         << "disabled_plugins = [\"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", "
-           "\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\", \"io.containerd.nri.v1.nri\"]\n"
-        << "[grpc]\naddress = \"" << Socket() << "\"\n[ttrpc]\naddress = \"" << Socket() << ".ttrpc\"\n";
+           "\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\", "
+           "\"io.containerd.nri.v1.nri\"]\n"
+        << "[grpc]\naddress = \"" << Socket() << "\"\n[ttrpc]\naddress = \"" << Socket()
+        << ".ttrpc\"\n";
   }
   std::string Socket() const { return dir_.File("c.sock"); }
   std::string MetaDb() const { return dir_.File("root/io.containerd.metadata.v1.bolt/meta.db"); }
-  std::string SnapshotDb() const { return dir_.File("root/io.containerd.snapshotter.v1.overlayfs/metadata.db"); }
+  std::string SnapshotDb() const {
+    return dir_.File("root/io.containerd.snapshotter.v1.overlayfs/metadata.db");
+  }
 
   void Start() {
     child_ = Must(Spawn(Program({Peer("containerd"), "--config", dir_.File("config.toml")})));
@@ -178,7 +189,8 @@ void SecondLife(Containerd& containerd, const std::string& chain) {
   containerd.Stop();
 }
 
-// Between the lives: we read what containerd wrote, and write. Answers the chain id of the image's layers.
+// Between the lives: we read what containerd wrote, and write. Answers the chain id of the image's
+// layers.
 void WriteMeta(const std::string& path, std::string* chain_out) {
   std::string& chain = *chain_out;
   const auto db = MustOpen(path, {.mode = Mode::kExisting});
@@ -186,7 +198,8 @@ void WriteMeta(const std::string& path, std::string* chain_out) {
   const Rows before = AllRows(*db);
   EXPECT_EQ(before.at("v1/version"), "\x08");
   EXPECT_EQ(before.at("v1/blue/labels/team"), "storage");
-  EXPECT_THAT(before.at("v1/default/images/corten.test/busybox:1/target/digest"), HasSubstr("sha256:"));
+  EXPECT_THAT(before.at("v1/default/images/corten.test/busybox:1/target/digest"),
+              HasSubstr("sha256:"));
   for (const auto& [row, value] : before) {
     const std::string snapshots = "v1/default/snapshots/overlayfs/";
     if (row.starts_with(snapshots) && row.ends_with("/name")) {
@@ -206,7 +219,8 @@ void WriteSnapshots(const std::string& path, const std::string& chain) {
   const auto db = MustOpen(path, {.mode = Mode::kExisting});
   const Rows before = AllRows(*db);
   ASSERT_STATUS(db->Update([&](Tx& tx) -> Status {
-    Bucket labels = TRY(Down(tx.Root(), {"v1", "snapshots", StrCat("default/2/", chain), "labels"}));
+    Bucket labels =
+        TRY(Down(tx.Root(), {"v1", "snapshots", StrCat("default/2/", chain), "labels"}));
     return labels.Put("containerd.io/snapshot/ours", "yes");
   }));
   ExpectAllPagesAccountedFor(*db);
@@ -245,12 +259,15 @@ TEST(Peers, ContainerdAndWeWriteTheSameFilesInTurns) {
   const auto db = MustOpen(containerd.SnapshotDb(), {.mode = Mode::kExisting});
   ExpectSound(*db);
   const Rows rows = AllRows(*db);
-  EXPECT_EQ(rows.at(StrCat("v1/snapshots/default/2/", chain, "/labels/containerd.io/snapshot/ours")), "yes");
+  EXPECT_EQ(
+      rows.at(StrCat("v1/snapshots/default/2/", chain, "/labels/containerd.io/snapshot/ours")),
+      "yes");
 }
 
 class BboltTest : public ::testing::TestWithParam<uint32_t> {};
 
-// Random steps in several sessions; bbolt looks at the file after each, and now and then rewrites it for us to read.
+// Random steps in several sessions; bbolt looks at the file after each, and now and then rewrites
+// it for us to read.
 TEST_P(BboltTest, AcceptsWhatRandomStepsWroteAndWritesWhatWeRead) {
   const uint32_t page_size = GetParam();
   for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -262,7 +279,8 @@ TEST_P(BboltTest, AcceptsWhatRandomStepsWroteAndWritesWhatWeRead) {
       {
         const auto db = MustOpen(path, {.page_size = page_size});
         if (session % 2 == 0) EXPECT_STATUS(db->WaitForFreePages());
-        for (int i = 0; i < 10; ++i) ASSERT_STATUS(db->Update([&](Tx& tx) { return steps.Take(tx, &model); }));
+        for (int i = 0; i < 10; ++i)
+          ASSERT_STATUS(db->Update([&](Tx& tx) { return steps.Take(tx, &model); }));
         ASSERT_STATUS(db->View([&](const Tx& tx) { return Compare(tx.Root(), model); }));
       }
       ExpectBboltAccepts(path);
@@ -281,14 +299,17 @@ INSTANTIATE_TEST_SUITE_P(PageSizes, BboltTest, ::testing::Values(4096U, 1024U));
 
 TEST(Bbolt, AcceptsANewFileAndOneWithHugeEntries) {
   const TestDir dir;
-  { const auto db = MustOpen(dir.File()); }
+  {
+    const auto db = MustOpen(dir.File());
+  }
   ExpectBboltAccepts(dir.File());
   {
     const auto db = MustOpen(dir.File());
     ASSERT_STATUS(db->Update([](Tx& tx) -> Status {
       Bucket b = TRY(tx.CreateBucket("b"));
       for (size_t i = 1; i < 60; ++i) {
-        TRY(b.Put(std::string(i * 550, static_cast<char>('a' + i % 26)), std::string(i * 997, 'v')));
+        TRY(b.Put(std::string(i * 550, static_cast<char>('a' + i % 26)),
+                  std::string(i * 997, 'v')));
       }
       return b.Put("huge", std::string(size_t{20} << 20, 'h'));
     }));

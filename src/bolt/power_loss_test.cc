@@ -1,6 +1,6 @@
-// Power goes at every write and at every flush; afterwards the file is exactly before or after a commit, and no
-// acknowledged commit is lost. The suite's power is proved: without any one of the engine's flushes it fails.
-// CORTEN_SEED=N runs that seed alone.
+// Power goes at every write and at every flush; afterwards the file is exactly before or after a
+// commit, and no acknowledged commit is lost. The suite's power is proved: without any one of the
+// engine's flushes it fails. CORTEN_SEED=N runs that seed alone.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -20,11 +20,19 @@ namespace {
 
 constexpr uint32_t kPageSize = 1024;
 
-enum class Missing : uint8_t { kNone, kDataFlush, kMetaFlush, kGrowthFlush, kFirstFlush, kCreationFlush };
+enum class Missing : uint8_t {
+  kNone,
+  kDataFlush,
+  kMetaFlush,
+  kGrowthFlush,
+  kFirstFlush,
+  kCreationFlush
+};
 
 class PowerLossRun {
  public:
-  PowerLossRun(uint64_t seed, Missing missing) : seed_(seed), missing_(missing), random_(seed), steps_(seed, kSmall) {}
+  PowerLossRun(uint64_t seed, Missing missing)
+      : seed_(seed), missing_(missing), random_(seed), steps_(seed, kSmall) {}
 
   // Empty: no crash did harm.
   const std::vector<std::string>& problems() const { return problems_; }
@@ -39,9 +47,11 @@ class PowerLossRun {
   }
 
  private:
-  static constexpr ModelOptions kSmall{.max_keys = 60, .max_value = 60, .max_steps = 12, .max_depth = 2};
+  static constexpr ModelOptions kSmall{
+      .max_keys = 60, .max_value = 60, .max_steps = 12, .max_depth = 2};
 
-  // Updates on `disk`; now and then the process is killed on the way: answers the disk as the next one finds it.
+  // Updates on `disk`; now and then the process is killed on the way: answers the disk as the next
+  // one finds it.
   std::unique_ptr<FaultyDisk> RunUntilKilled(std::unique_ptr<FaultyDisk> owned, int updates) {
     FaultyDisk* disk = owned.get();
     std::unique_ptr<FaultyDisk> left;
@@ -61,15 +71,17 @@ class PowerLossRun {
     }
     RecogniseState(**db);
     // So that pages that were free at opening are used at once.
-    if (const Status walked = (*db)->WaitForFreePages(); !walked.ok()) problems_.push_back(walked.error().text());
+    if (const Status walked = (*db)->WaitForFreePages(); !walked.ok())
+      problems_.push_back(walked.error().text());
     for (int i = 0; i < updates && left == nullptr && problems_.empty(); ++i) Update(**db, *disk);
     disk->after = nullptr;
     if (left != nullptr) allowed_ = allowed_at_kill;
     return left;
   }
 
-  // After a kill the database may be in any allowed state; what is done next stands on the one it is in. The other one
-  // stays allowed until an update is acknowledged: its flushes may not have happened.
+  // After a kill the database may be in any allowed state; what is done next stands on the one it
+  // is in. The other one stays allowed until an update is acknowledged: its flushes may not have
+  // happened.
   void RecogniseState(Db& db) {
     for (const ModelBucket& state : allowed_) {
       if (Holds(db, state)) {
@@ -127,7 +139,8 @@ class PowerLossRun {
       ++crashes_;
       const std::string problem = Recover(content);
       if (!problem.empty()) {
-        problems_.push_back(StrCat("seed ", seed_, ", crash ", crashes_, ", loss ", static_cast<int>(loss), ": ", problem));
+        problems_.push_back(StrCat("seed ", seed_, ", crash ", crashes_, ", loss ",
+                                   static_cast<int>(loss), ": ", problem));
       }
     }
   }
@@ -146,7 +159,8 @@ class PowerLossRun {
     for (const ModelBucket& state : allowed_) {
       if (Holds(**db, state)) return GoOn(**db, state);
     }
-    return StrCat("holds neither the state before nor after the commit (txid ", (*db)->GetStats().txid, ")");
+    return StrCat("holds neither the state before nor after the commit (txid ",
+                  (*db)->GetStats().txid, ")");
   }
 
   // The recovered database can be written.
@@ -174,8 +188,8 @@ constexpr int kUpdates = 8;  // many times slower there; the plain build looks l
 constexpr int kUpdates = 40;
 #endif
 
-// A killed process had written its meta page and not flushed it. The next one finds its value there, "puts" it again and is
-// told that it is durable.
+// A killed process had written its meta page and not flushed it. The next one finds its value
+// there, "puts" it again and is told that it is durable.
 TEST(PowerLossAfterKill, ValueThatWasFoundAlreadyThereIsDurableOnceAcknowledged) {
   const auto put = [](Tx& tx) -> Status {
     Bucket b = TRY(tx.CreateBucketIfNotExists("b"));
@@ -187,7 +201,8 @@ TEST(PowerLossAfterKill, ValueThatWasFoundAlreadyThereIsDurableOnceAcknowledged)
   {
     const auto db = Must(Db::OpenOn(std::move(owned), {.page_size = kPageSize}));
     disk->after = [&](FaultyDisk::Op op) {
-      if (op == FaultyDisk::Op::kWrite && disk->UnflushedBelow(2 * kPageSize)) killed = disk->Clone();
+      if (op == FaultyDisk::Op::kWrite && disk->UnflushedBelow(2 * kPageSize))
+        killed = disk->Clone();
     };
     ASSERT_STATUS(db->Update(put));
     disk->after = nullptr;
@@ -198,7 +213,8 @@ TEST(PowerLossAfterKill, ValueThatWasFoundAlreadyThereIsDurableOnceAcknowledged)
   ASSERT_STATUS(db->Update(put));
   EXPECT_EQ(db->GetStats().commits, 0U) << "it was there";
   std::mt19937_64 random(1);
-  const auto after = Must(Db::OpenOn(std::make_unique<FaultyDisk>(disk->Crash(Loss::kAll, random)), {.page_size = kPageSize}));
+  const auto after = Must(Db::OpenOn(std::make_unique<FaultyDisk>(disk->Crash(Loss::kAll, random)),
+                                     {.page_size = kPageSize}));
   ASSERT_STATUS(after->View([](const Tx& tx) -> Status {
     const Bucket b = TRY(tx.GetBucket("b"));
     EXPECT_EQ(Must(b.Get("k")), "v");
@@ -210,7 +226,9 @@ class PowerLoss : public ::testing::TestWithParam<int> {};
 
 TEST_P(PowerLoss, LeavesTheStateBeforeOrAfterACommit) {
   const char* asked = std::getenv("CORTEN_SEED");
-  PowerLossRun run(asked != nullptr ? std::strtoull(asked, nullptr, 10) : static_cast<uint64_t>(GetParam()), Missing::kNone);
+  PowerLossRun run(
+      asked != nullptr ? std::strtoull(asked, nullptr, 10) : static_cast<uint64_t>(GetParam()),
+      Missing::kNone);
   run.Run(kUpdates);
   EXPECT_TRUE(run.problems().empty()) << run.problems().front();
   EXPECT_GT(run.crashes(), 6U * 3U * kUpdates);
@@ -229,11 +247,21 @@ bool SomeSeedFails(Missing missing) {
   return false;
 }
 
-TEST(PowerLossProof, WithoutTheFlushOfPagesTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kDataFlush)); }
-TEST(PowerLossProof, WithoutTheFlushOfTheMetaPageTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kMetaFlush)); }
-TEST(PowerLossProof, WithoutTheFlushOfANewSizeTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kGrowthFlush)); }
-TEST(PowerLossProof, WithoutTheFirstFlushAfterAKillTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kFirstFlush)); }
-TEST(PowerLossProof, WithoutTheFlushDuringCreationTheSuiteFails) { EXPECT_TRUE(SomeSeedFails(Missing::kCreationFlush)); }
+TEST(PowerLossProof, WithoutTheFlushOfPagesTheSuiteFails) {
+  EXPECT_TRUE(SomeSeedFails(Missing::kDataFlush));
+}
+TEST(PowerLossProof, WithoutTheFlushOfTheMetaPageTheSuiteFails) {
+  EXPECT_TRUE(SomeSeedFails(Missing::kMetaFlush));
+}
+TEST(PowerLossProof, WithoutTheFlushOfANewSizeTheSuiteFails) {
+  EXPECT_TRUE(SomeSeedFails(Missing::kGrowthFlush));
+}
+TEST(PowerLossProof, WithoutTheFirstFlushAfterAKillTheSuiteFails) {
+  EXPECT_TRUE(SomeSeedFails(Missing::kFirstFlush));
+}
+TEST(PowerLossProof, WithoutTheFlushDuringCreationTheSuiteFails) {
+  EXPECT_TRUE(SomeSeedFails(Missing::kCreationFlush));
+}
 #endif
 
 }  // namespace

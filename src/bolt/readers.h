@@ -1,4 +1,5 @@
-// The newest committed state, and who still looks at which older one. Internal to the room. Threads: thread-safe.
+// The newest committed state, and who still looks at which older one. Internal to the room.
+// Threads: thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +16,15 @@ namespace corten::bolt {
 
 class Readers {
  public:
-  Readers(std::shared_ptr<const Snapshot> newest, uint32_t limit) : newest_(std::move(newest)), limit_(limit) {}
+  Readers(std::shared_ptr<const Snapshot> newest, uint32_t limit)
+      : newest_(std::move(newest)), limit_(limit) {}
 
-  // The newest state; its pages stay untouched until End(its txid). kResourceExhausted: too many readers.
+  // The newest state; its pages stay untouched until End(its txid). kResourceExhausted: too many
+  // readers.
   Result<std::shared_ptr<const Snapshot>> Begin() {
     const std::lock_guard lock(mutex_);
-    if (open_ >= limit_) return ResourceExhaustedError("too many open read transactions (", limit_, ")");
+    if (open_ >= limit_)
+      return ResourceExhaustedError("too many open read transactions (", limit_, ")");
     ++open_;
     ++by_txid_[newest_->meta.txid];
     return newest_;
@@ -32,7 +36,8 @@ class Readers {
     if (--at->second == 0) by_txid_.erase(at);
     --open_;
   }
-  // Without counting as a reader: for the writer, whose commits are the only thing that could reuse pages.
+  // Without counting as a reader: for the writer, whose commits are the only thing that could reuse
+  // pages.
   std::shared_ptr<const Snapshot> newest() const {
     const std::lock_guard lock(mutex_);
     return newest_;

@@ -35,7 +35,8 @@ Status Spill::Run() {
   CHECK(changed);
   meta_.root_page = root.root_page;
   meta_.root_sequence = root.sequence;
-  meta_.free_list = kNoFreeList;  // the pages of a stored list become free when the walk has seen them
+  meta_.free_list =
+      kNoFreeList;  // the pages of a stored list become free when the walk has seen them
   ++meta_.txid;
   return space_.CheckUnused(tx_.freed(), tx_.state().file_name());
 }
@@ -45,19 +46,22 @@ void Spill::Abandon() {
   taken_.clear();
 }
 
-// True: the bucket's value in its parent must be written anew (or for the top level: the meta page).
+// True: the bucket's value in its parent must be written anew (or for the top level: the meta
+// page).
 Result<bool> Spill::SpillBucket(BucketNode& bucket) {
   for (const auto& [name, child] : bucket.children) {
     const bool changed = TRY(SpillBucket(*child));
     if (!changed) continue;
     const WriteTx::Place place = TRY(tx_.FindPlace(bucket, name));
     CHECK(place.exact);
-    place.leaf->items[place.index].value = HeaderValue(*child, child->root_page == 0 ? child->root : nullptr);
+    place.leaf->items[place.index].value =
+        HeaderValue(*child, child->root_page == 0 ? child->root : nullptr);
     place.leaf->dirty = true;
   }
   if (bucket.root == nullptr) {
     if (!bucket.new_header) return false;
-    if (bucket.root_page == 0) TRY(tx_.LoadRoot(bucket));  // an inline one is written again with its header
+    if (bucket.root_page == 0)
+      TRY(tx_.LoadRoot(bucket));  // an inline one is written again with its header
     return true;
   }
   TRY(Balance(*bucket.root, 0));
@@ -97,11 +101,13 @@ Status Spill::MergeChildren(Node& branch) {
       branch.dirty = branch.shrunk = true;
       continue;
     }
-    if (branch.items.size() == 1) break;  // no neighbour: ShortenRoot or the level above deals with it
+    if (branch.items.size() == 1)
+      break;  // no neighbour: ShortenRoot or the level above deals with it
     const size_t left_index = i > 0 ? i - 1 : i;
     Node* left = TRY(tx_.LoadChild(branch, left_index));
     Node* right = TRY(tx_.LoadChild(branch, left_index + 1));
-    if (left->leaf != right->leaf) return tx_.state().Damage(right->pages.first, "is of another kind than its neighbour");
+    if (left->leaf != right->leaf)
+      return tx_.state().Damage(right->pages.first, "is of another kind than its neighbour");
     left->items.insert(left->items.end(), right->items.begin(), right->items.end());
     left->dirty = left->shrunk = true;
     left->grew_at_tail = false;
@@ -131,7 +137,8 @@ Status Spill::ShortenRoot(BucketNode& bucket) {
 
 bool Spill::FitsInline(const Node& root) const {
   if (!root.leaf || NodeSize(root) > page_size_ / 4) return false;
-  return std::none_of(root.items.begin(), root.items.end(), [](const Item& item) { return item.is_bucket; });
+  return std::none_of(root.items.begin(), root.items.end(),
+                      [](const Item& item) { return item.is_bucket; });
 }
 
 // `inline_root`: the leaf that goes into the value; null: the bucket has a page.
@@ -159,7 +166,8 @@ Status Spill::WriteTree(BucketNode& bucket) {
   return Ok();
 }
 
-// Writes a dirty node and what is dirty below it; answers the elements for its parent: one for each page it became.
+// Writes a dirty node and what is dirty below it; answers the elements for its parent: one for each
+// page it became.
 std::vector<Item> Spill::WriteNode(Node& node) {
   if (!node.leaf) {
     std::vector<Item> items;
@@ -224,8 +232,10 @@ std::vector<size_t> Spill::Split(const Node& node) const {
 }
 
 // A page of items [begin, end) at `out`, which has room for it.
-void Spill::StoreItems(const Node& node, size_t begin, size_t end, uint64_t id, uint32_t overflow, char* out) const {
-  StorePageHeader(out, id, node.leaf ? kLeafPage : kBranchPage, static_cast<uint16_t>(end - begin), overflow);
+void Spill::StoreItems(const Node& node, size_t begin, size_t end, uint64_t id, uint32_t overflow,
+                       char* out) const {
+  StorePageHeader(out, id, node.leaf ? kLeafPage : kBranchPage, static_cast<uint16_t>(end - begin),
+                  overflow);
   char* element = out + kPageHeaderSize;
   char* data = element + kElementSize * (end - begin);
   for (size_t i = begin; i < end; ++i, element += kElementSize) {

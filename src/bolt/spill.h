@@ -1,5 +1,6 @@
-// Turns what a write transaction changed into pages: children before parents, merging nodes that have become small,
-// splitting those that have become large, putting small buckets inside their parent's value. Internal to the room.
+// Turns what a write transaction changed into pages: children before parents, merging nodes that
+// have become small, splitting those that have become large, putting small buckets inside their
+// parent's value. Internal to the room.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ class Spill {
   // Both are borrowed for life.
   Spill(WriteTx& tx, FreePages& space);
 
-  // Takes page numbers for everything that changed and fills images(), meta() and the transaction's freed().
-  // On error (kDataLoss) or when the commit is given up: call Abandon.
+  // Takes page numbers for everything that changed and fills images(), meta() and the transaction's
+  // freed(). On error (kDataLoss) or when the commit is given up: call Abandon.
   Status Run();
   // Gives the taken pages back.
   void Abandon();
@@ -40,7 +41,8 @@ class Spill {
   Status WriteTree(BucketNode& bucket);
   std::vector<Item> WriteNode(Node& node);
   std::vector<size_t> Split(const Node& node) const;
-  void StoreItems(const Node& node, size_t begin, size_t end, uint64_t id, uint32_t overflow, char* out) const;
+  void StoreItems(const Node& node, size_t begin, size_t end, uint64_t id, uint32_t overflow,
+                  char* out) const;
   bool FitsInline(const Node& root) const;
   std::string_view HeaderValue(const BucketNode& bucket, const Node* inline_root);
   uint64_t TakePages(uint64_t count);

@@ -35,15 +35,15 @@ class TestDir {
   std::string path_;
 };
 
-#define ASSERT_STATUS(expr)                                             \
-  do {                                                                  \
-    const ::corten::Status assert_status = (expr);                      \
-    ASSERT_TRUE(assert_status.ok()) << assert_status.error().text();    \
+#define ASSERT_STATUS(expr)                                          \
+  do {                                                               \
+    const ::corten::Status assert_status = (expr);                   \
+    ASSERT_TRUE(assert_status.ok()) << assert_status.error().text(); \
   } while (false)
-#define EXPECT_STATUS(expr)                                             \
-  do {                                                                  \
-    const ::corten::Status expect_status = (expr);                      \
-    EXPECT_TRUE(expect_status.ok()) << expect_status.error().text();    \
+#define EXPECT_STATUS(expr)                                          \
+  do {                                                               \
+    const ::corten::Status expect_status = (expr);                   \
+    EXPECT_TRUE(expect_status.ok()) << expect_status.error().text(); \
   } while (false)
 
 // The value of a result that must have one.
@@ -71,8 +71,8 @@ inline CheckReport ExpectSound(Db& db) {
   return report;
 }
 
-// Runs `fns` in one group, in this order: one more update holds the writer until all of them are queued.
-// Answers their statuses.
+// Runs `fns` in one group, in this order: one more update holds the writer until all of them are
+// queued. Answers their statuses.
 inline std::vector<Status> UpdateAsGroup(Db& db, const std::vector<Db::UpdateFn>& fns) {
   std::vector<Status> statuses(fns.size());
   std::vector<std::thread> threads;
@@ -87,8 +87,8 @@ inline std::vector<Status> UpdateAsGroup(Db& db, const std::vector<Db::UpdateFn>
   return statuses;
 }
 
-// Expects that what the walk cannot reach is what the engine thinks is free: no page is lost, none is used twice.
-// REQUIRES: no update runs.
+// Expects that what the walk cannot reach is what the engine thinks is free: no page is lost, none
+// is used twice. REQUIRES: no update runs.
 inline void ExpectAllPagesAccountedFor(Db& db) {
   EXPECT_STATUS(db.WaitForFreePages());
   const CheckReport report = ExpectSound(db);

@@ -39,7 +39,8 @@ Result<PageView> TxState::LoadPage(uint64_t id) const {
 
 Result<PageView> TxState::LoadInline(std::string_view image) const {
   const PageView page{image.data(), image.size(), 0};
-  // Writers put at most a quarter of a page inside a value; the bound keeps damaged files from costing much.
+  // Writers put at most a quarter of a page inside a value; the bound keeps damaged files from
+  // costing much.
   if (image.size() < kPageHeaderSize || image.size() > meta().page_size || !page.leaf() ||
       kPageHeaderSize + kElementSize * page.count() > page.length) {
     return Damage(0, "page image inside a bucket is not a leaf");

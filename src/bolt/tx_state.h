@@ -35,14 +35,19 @@ class TxState {
   Tx& tx() { return tx_; }
   const std::string& file_name() const { return *file_name_; }
   // Any page below the high-water mark, whatever is in it.
-  const char* RawPage(uint64_t id) const { return snapshot_->mapping->data() + id * meta().page_size; }
+  const char* RawPage(uint64_t id) const {
+    return snapshot_->mapping->data() + id * meta().page_size;
+  }
 
-  // The branch or leaf page `id`. kDataLoss: out of range, another page's id, another type, more elements than fit.
+  // The branch or leaf page `id`. kDataLoss: out of range, another page's id, another type, more
+  // elements than fit.
   Result<PageView> LoadPage(uint64_t id) const;
   // The page image of an inline bucket.
   Result<PageView> LoadInline(std::string_view image) const;
 
-  Error Damage(uint64_t page, std::string_view what) const { return DamageError(*file_name_, page, what); }
+  Error Damage(uint64_t page, std::string_view what) const {
+    return DamageError(*file_name_, page, what);
+  }
 
   // The top-level bucket of a read transaction.
   Bucket ReadRoot();

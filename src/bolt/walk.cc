@@ -48,7 +48,8 @@ void Walk::CheckMetaHeaders() {
   // Of the current meta page only: the other one may be what an interrupted commit left.
   const uint64_t id = tx_.meta().txid % 2;
   const PageView page{tx_.RawPage(id), tx_.meta().page_size, id};
-  if (page.stored_id() != id || page.flags() != kMetaPage) Problem(id, "is not marked as a meta page");
+  if (page.stored_id() != id || page.flags() != kMetaPage)
+    Problem(id, "is not marked as a meta page");
 }
 
 void Walk::VisitPage(const Visit& visit) {
@@ -80,7 +81,8 @@ void Walk::VisitItems(const PageView& page, const Visit& visit) {
     }
     previous = item.key;
     if (!page.leaf()) {
-      Visit child{item.child_page, visit.bucket_depth, visit.tree_depth + 1, visit.bounded, item.key, visit.high};
+      Visit child{item.child_page, visit.bucket_depth, visit.tree_depth + 1,
+                  visit.bounded,   item.key,           visit.high};
       Item next;
       if (i + 1 < page.count() && ChildAt(level, i + 1, &next)) {
         child.bounded = true;
@@ -95,7 +97,8 @@ void Walk::VisitItems(const PageView& page, const Visit& visit) {
   }
 }
 
-void Walk::VisitBucketValue(const PageView& holder, std::string_view name, std::string_view value, uint32_t depth) {
+void Walk::VisitBucketValue(const PageView& holder, std::string_view name, std::string_view value,
+                            uint32_t depth) {
   ++report_.buckets;
   const std::optional<BucketHeader> header = DecodeBucket(value);
   if (!header) return Problem(holder.id, StrCat("bucket ", Quoted(name), " is cut off"));
@@ -110,8 +113,10 @@ void Walk::VisitBucketValue(const PageView& holder, std::string_view name, std::
   }
   ++report_.inline_buckets;
   const Result<PageView> image = tx_.LoadInline(header->inline_page);
-  if (!image.ok()) return Problem(holder.id, StrCat("bucket ", Quoted(name), ": ", image.error().text()));
-  if (image->stored_id() != 0) return Problem(holder.id, StrCat("bucket ", Quoted(name), ": page image with a number"));
+  if (!image.ok())
+    return Problem(holder.id, StrCat("bucket ", Quoted(name), ": ", image.error().text()));
+  if (image->stored_id() != 0)
+    return Problem(holder.id, StrCat("bucket ", Quoted(name), ": page image with a number"));
   Visit visit;
   visit.bucket_depth = depth;
   VisitItems(*image, visit);
@@ -120,7 +125,8 @@ void Walk::VisitBucketValue(const PageView& holder, std::string_view name, std::
 void Walk::VisitStoredFreeList() {
   const uint64_t id = tx_.meta().free_list;
   PageView page{tx_.RawPage(id), tx_.meta().page_size, id};
-  if (page.stored_id() != id || page.flags() != kFreeListPage || page.overflow() >= tx_.meta().high_water - id) {
+  if (page.stored_id() != id || page.flags() != kFreeListPage ||
+      page.overflow() >= tx_.meta().high_water - id) {
     return Problem(id, "is not a list of free pages");
   }
   page.length = (uint64_t{page.overflow()} + 1) * tx_.meta().page_size;
@@ -133,11 +139,13 @@ void Walk::VisitStoredFreeList() {
     count = LoadInt<uint64_t>(page.data + at);
     at += 8;
   }
-  if (count > (page.length - at) / 8) return Problem(id, "list of free pages reaches past its page");
+  if (count > (page.length - at) / 8)
+    return Problem(id, "list of free pages reaches past its page");
   uint64_t previous = 1;
   for (uint64_t i = 0; i < count && !ended_; ++i, at += 8) {
     const uint64_t free = LoadInt<uint64_t>(page.data + at);
-    if (free <= previous || free >= tx_.meta().high_water) return Problem(id, StrCat("free page ", free, " is out of order"));
+    if (free <= previous || free >= tx_.meta().high_water)
+      return Problem(id, StrCat("free page ", free, " is out of order"));
     if (reached_[free]) Problem(free, "is in use and free at once");
     previous = free;
   }

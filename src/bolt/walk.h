@@ -1,5 +1,5 @@
-// Visits every page that a state of the file reaches, checking it on the way. The full check and the search for free
-// pages are both made of it. Internal to the room.
+// Visits every page that a state of the file reaches, checking it on the way. The full check and
+// the search for free pages are both made of it. Internal to the room.
 #pragma once
 
 #include <atomic>
@@ -37,16 +37,17 @@ class Walk {
     uint64_t page = 0;
     uint32_t bucket_depth = 0;
     uint32_t tree_depth = 0;
-    bool bounded = false;        // `high` holds
-    std::string_view low;        // no key may be less
-    std::string_view high;       // and none equal or greater
+    bool bounded = false;   // `high` holds
+    std::string_view low;   // no key may be less
+    std::string_view high;  // and none equal or greater
   };
 
   void Problem(uint64_t page, const std::string& what);
   bool Mark(PageRun run);
   void VisitPage(const Visit& visit);
   void VisitItems(const PageView& page, const Visit& visit);
-  void VisitBucketValue(const PageView& holder, std::string_view name, std::string_view value, uint32_t depth);
+  void VisitBucketValue(const PageView& holder, std::string_view name, std::string_view value,
+                        uint32_t depth);
   void VisitStoredFreeList();
   void CheckMetaHeaders();
 
@@ -54,7 +55,7 @@ class Walk {
   const OnProblem on_problem_;
   const std::atomic<bool>* const stop_;
   bool ended_ = false;
-  std::vector<bool> reached_;   // by page
+  std::vector<bool> reached_;  // by page
   PageRun stored_list_;
   std::vector<Visit> todo_;
   CheckReport report_;

@@ -58,7 +58,8 @@ Result<Node*> WriteTx::LoadChild(Node& parent, size_t index) {
     const bool too_small = index > 0 && child->items.front().key < item.key;
     const bool too_large =
         index + 1 < parent.items.size() && child->items.back().key >= parent.items[index + 1].key;
-    if (too_small || too_large) return state_.Damage(page.id, "holds keys outside the range of its branch");
+    if (too_small || too_large)
+      return state_.Damage(page.id, "holds keys outside the range of its branch");
   }
   item.child = child;
   return child;
@@ -71,7 +72,8 @@ Result<WriteTx::Place> WriteTx::FindPlace(BucketNode& bucket, std::string_view k
   for (uint32_t depth = 0; !node->leaf; ++depth) {
     if (depth >= kMaxTreeDepth) return state_.Damage(node->pages.first, "tree is too deep");
     size_t index = 0;
-    (void)ChildFor(LevelOf(node), key, &index);  // cannot fail: a node's elements were checked when it was loaded
+    (void)ChildFor(LevelOf(node), key,
+                   &index);  // cannot fail: a node's elements were checked when it was loaded
     node = TRY(LoadChild(*node, index));
   }
   place.leaf = node;
@@ -113,10 +115,12 @@ Result<BucketNode*> WriteTx::OpenBucket(BucketNode& parent, std::string_view nam
 }
 
 Result<BucketNode*> WriteTx::CreateBucket(BucketNode& parent, std::string_view name) {
-  if (parent.depth >= kMaxBucketDepth) return InvalidArgumentError("too many buckets inside each other");
+  if (parent.depth >= kMaxBucketDepth)
+    return InvalidArgumentError("too many buckets inside each other");
   const Place place = TRY(FindPlace(parent, name));
   if (place.exact) {
-    if (place.leaf->items[place.index].is_bucket) return AlreadyExistsError("bucket already exists");
+    if (place.leaf->items[place.index].is_bucket)
+      return AlreadyExistsError("bucket already exists");
     return InvalidArgumentError("incompatible value");
   }
   Item item;
@@ -137,7 +141,8 @@ Status WriteTx::DeleteBucket(BucketNode& parent, std::string_view name) {
   if (!place.exact) return NotFoundError("bucket ", Quoted(name));
   if (!place.leaf->items[place.index].is_bucket) return InvalidArgumentError("incompatible value");
   BucketNode* bucket = TRY(OpenBucket(parent, name));
-  if (bucket == nullptr) return state_.Damage(place.leaf->pages.first, "bucket cannot be found again");
+  if (bucket == nullptr)
+    return state_.Damage(place.leaf->pages.first, "bucket cannot be found again");
   const size_t freed_before = freed_.size();
   // Each page is freed once, so a sound file ends the walk before this limit.
   const Status walked = FreeTree(*bucket, freed_before + state_.meta().high_water);
@@ -178,9 +183,11 @@ Status WriteTx::FreeNode(const BucketNode* bucket, const Node& node, uint32_t de
 }
 
 // `bucket` is null below the buckets that are opened.
-Status WriteTx::FreePage(const BucketNode* bucket, uint64_t id, uint32_t bucket_depth, uint32_t depth, size_t limit) {
+Status WriteTx::FreePage(const BucketNode* bucket, uint64_t id, uint32_t bucket_depth,
+                         uint32_t depth, size_t limit) {
   const PageView page = TRY(state_.LoadPage(id));
-  if (depth >= kMaxTreeDepth || freed_.size() > limit) return state_.Damage(id, "pages are reached more than once");
+  if (depth >= kMaxTreeDepth || freed_.size() > limit)
+    return state_.Damage(id, "pages are reached more than once");
   Free({id, uint64_t{page.overflow()} + 1});
   const Level level = LevelOf(page);
   for (size_t i = 0; i < Count(level); ++i) {
@@ -197,13 +204,15 @@ Status WriteTx::FreePage(const BucketNode* bucket, uint64_t id, uint32_t bucket_
   return Ok();
 }
 
-Status WriteTx::FreeSubBucket(const BucketNode* bucket, const Item& item, uint32_t bucket_depth, size_t limit) {
+Status WriteTx::FreeSubBucket(const BucketNode* bucket, const Item& item, uint32_t bucket_depth,
+                              size_t limit) {
   if (bucket != nullptr) {
     const auto opened = bucket->children.find(item.key);
     if (opened != bucket->children.end()) return FreeTree(*opened->second, limit);
   }
   const std::optional<BucketHeader> header = DecodeBucket(item.value);
-  if (!header || bucket_depth >= kMaxBucketDepth) return state_.Damage(0, "bucket inside a deleted one cannot be read");
+  if (!header || bucket_depth >= kMaxBucketDepth)
+    return state_.Damage(0, "bucket inside a deleted one cannot be read");
   if (header->root_page == 0) return Ok();
   return FreePage(nullptr, header->root_page, bucket_depth + 1, 0, limit);
 }
@@ -216,13 +225,17 @@ void WriteTx::Insert(BucketNode& bucket, const Place& place, const Item& item) {
   leaf.items.insert(leaf.items.begin() + static_cast<ptrdiff_t>(place.index), item);
   leaf.dirty = true;
   ++bucket.changes;
-  undo_.push_back({.act = Act::kInsert, .node = &leaf, .index = place.index, .item = {}, .bucket = &bucket});
+  undo_.push_back(
+      {.act = Act::kInsert, .node = &leaf, .index = place.index, .item = {}, .bucket = &bucket});
 }
 
 void WriteTx::Erase(BucketNode& bucket, const Place& place) {
   Node& leaf = *place.leaf;
-  undo_.push_back(
-      {.act = Act::kErase, .node = &leaf, .index = place.index, .item = leaf.items[place.index], .bucket = &bucket});
+  undo_.push_back({.act = Act::kErase,
+                   .node = &leaf,
+                   .index = place.index,
+                   .item = leaf.items[place.index],
+                   .bucket = &bucket});
   leaf.items.erase(leaf.items.begin() + static_cast<ptrdiff_t>(place.index));
   leaf.dirty = true;
   leaf.shrunk = true;
@@ -241,7 +254,11 @@ Status WriteTx::Put(BucketNode& bucket, std::string_view key, std::string_view v
   Item& item = place.leaf->items[place.index];
   if (item.is_bucket) return InvalidArgumentError("incompatible value");
   if (item.value == value) return Ok();
-  undo_.push_back({.act = Act::kReplace, .node = place.leaf, .index = place.index, .item = item, .bucket = &bucket});
+  undo_.push_back({.act = Act::kReplace,
+                   .node = place.leaf,
+                   .index = place.index,
+                   .item = item,
+                   .bucket = &bucket});
   if (value.size() < item.value.size()) place.leaf->shrunk = true;
   item.value = arena_.Copy(value);
   place.leaf->dirty = true;

@@ -1,9 +1,9 @@
-// A write transaction in memory: changed nodes, opened buckets, and the undo that takes one function's changes back.
-// Internal to the room; one thread.
+// A write transaction in memory: changed nodes, opened buckets, and the undo that takes one
+// function's changes back. Internal to the room; one thread.
 //
-// Pages are never changed in place. A page on the way to a changed key is taken into a Node; everything else is read
-// from the snapshot. Undo entries name a place by node and index, which holds because nodes do not move items between
-// each other before Spill (spill.h).
+// Pages are never changed in place. A page on the way to a changed key is taken into a Node;
+// everything else is read from the snapshot. Undo entries name a place by node and index, which
+// holds because nodes do not move items between each other before Spill (spill.h).
 #pragma once
 
 #include <cstdint>
@@ -53,7 +53,9 @@ class WriteTx {
   Status LoadRoot(BucketNode& bucket);
   Result<Node*> LoadChild(Node& parent, size_t index);
   Node* NewNode(bool leaf);
-  void Free(PageRun run) { if (run.count != 0) freed_.push_back(run); }
+  void Free(PageRun run) {
+    if (run.count != 0) freed_.push_back(run);
+  }
   std::vector<PageRun>& freed() { return freed_; }
 
  private:
@@ -75,17 +77,19 @@ class WriteTx {
   void UndoOne(const UndoEntry& entry);
   Status FreeTree(const BucketNode& bucket, size_t limit);
   Status FreeNode(const BucketNode* bucket, const Node& node, uint32_t depth, size_t limit);
-  Status FreePage(const BucketNode* bucket, uint64_t page, uint32_t bucket_depth, uint32_t depth, size_t limit);
-  Status FreeSubBucket(const BucketNode* bucket, const Item& item, uint32_t bucket_depth, size_t limit);
+  Status FreePage(const BucketNode* bucket, uint64_t page, uint32_t bucket_depth, uint32_t depth,
+                  size_t limit);
+  Status FreeSubBucket(const BucketNode* bucket, const Item& item, uint32_t bucket_depth,
+                       size_t limit);
 
   TxState state_;
   Arena arena_;
-  std::deque<Node> nodes_;           // stable addresses
-  std::deque<BucketNode> buckets_;   // stable addresses
+  std::deque<Node> nodes_;          // stable addresses
+  std::deque<BucketNode> buckets_;  // stable addresses
   BucketNode* root_ = nullptr;
-  std::vector<UndoEntry> undo_;      // of the function that runs
-  std::vector<PageRun> freed_;       // pages of the snapshot that the commit no longer needs
-  size_t freed_kept_ = 0;            // of them: by earlier functions
+  std::vector<UndoEntry> undo_;  // of the function that runs
+  std::vector<PageRun> freed_;   // pages of the snapshot that the commit no longer needs
+  size_t freed_kept_ = 0;        // of them: by earlier functions
   bool changed_ = false;
 };
 

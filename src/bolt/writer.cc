@@ -36,11 +36,12 @@ Writer::Writer(File& file, Readers& readers, FreePages& space, bool no_sync, uin
 Status Writer::CheckUsable() const {
   const std::lock_guard lock(refused_mutex_);
   if (!refused_) return Ok();
-  return UnavailableError(file_.name(), ": closed for writing until it is opened anew, since: ", *refused_);
+  return UnavailableError(file_.name(),
+                          ": closed for writing until it is opened anew, since: ", *refused_);
 }
 
-// What reached the disk is unknown from here on, and a second flush would not tell: the kernel forgets the pages that
-// it could not write.
+// What reached the disk is unknown from here on, and a second flush would not tell: the kernel
+// forgets the pages that it could not write.
 Error Writer::Refuse(Error error) {
   const std::lock_guard lock(refused_mutex_);
   refused_ = error.text();
@@ -53,7 +54,8 @@ Status Writer::Flush() {
   return file_.DataSync();
 }
 
-// Needed before a commit too: the pages of the state before must not be written over while that one may come back.
+// Needed before a commit too: the pages of the state before must not be written over while that one
+// may come back.
 Status Writer::Settle() {
   if (settled_) return Ok();
   Status flushed = Flush();
@@ -83,7 +85,8 @@ Status Writer::Prepare(const Meta& meta, std::shared_ptr<const Mapping>* mapping
 Status Writer::WriteImages(const std::vector<PageImage>& images, uint64_t page_size) {
   constexpr size_t kMostParts = 256;
   std::vector<PageImage> sorted = images;
-  std::sort(sorted.begin(), sorted.end(), [](const PageImage& a, const PageImage& b) { return a.id < b.id; });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const PageImage& a, const PageImage& b) { return a.id < b.id; });
   std::vector<std::string_view> parts;
   for (size_t i = 0; i < sorted.size();) {
     parts.clear();

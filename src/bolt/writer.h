@@ -1,5 +1,5 @@
-// Makes a changed transaction durable: pages, flush, meta page, flush; then visible. Internal to the room.
-// Threads: Commit from one thread at a time; the others any.
+// Makes a changed transaction durable: pages, flush, meta page, flush; then visible. Internal to
+// the room. Threads: Commit from one thread at a time; the others any.
 #pragma once
 
 #include <atomic>
@@ -21,9 +21,11 @@ namespace corten::bolt {
 // Bytes a file is given at the least, and the largest step by which it grows.
 inline constexpr uint64_t kSmallestFile = uint64_t{32} << 10;
 inline constexpr uint64_t kLargestGrowth = uint64_t{16} << 20;
-// The size to give to a file that must hold `needed` bytes: doubled up to 16 MiB, then in steps of 16 MiB.
+// The size to give to a file that must hold `needed` bytes: doubled up to 16 MiB, then in steps of
+// 16 MiB.
 uint64_t GrownSize(uint64_t needed);
-// The address space to reserve for a file that holds `needed` bytes: more, so that it is mapped anew rarely.
+// The address space to reserve for a file that holds `needed` bytes: more, so that it is mapped
+// anew rarely.
 uint64_t MappedSize(uint64_t needed);
 
 class Writer {
@@ -40,8 +42,9 @@ class Writer {
 
   // kUnavailable after a flush or a meta page failed.
   Status CheckUsable() const;
-  // Makes the state that was found at opening durable, once. The newest meta page may have been written by a process that
-  // was killed before its flush; until it is durable, a power loss brings back the state before it.
+  // Makes the state that was found at opening durable, once. The newest meta page may have been
+  // written by a process that was killed before its flush; until it is durable, a power loss brings
+  // back the state before it.
   Status Settle();
   // Commits `tx`, which has changes, and publishes the new state. Errors: see Db::Update.
   Status Commit(WriteTx& tx);
@@ -59,8 +62,8 @@ class Writer {
   FreePages& space_;
   const bool no_sync_;
   bool settled_ = false;
-  mutable std::mutex refused_mutex_;       // guards refused_
-  std::optional<std::string> refused_;     // why no commit is possible any more
+  mutable std::mutex refused_mutex_;    // guards refused_
+  std::optional<std::string> refused_;  // why no commit is possible any more
   Counters counters_;
 };
 

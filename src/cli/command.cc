@@ -13,7 +13,8 @@ namespace {
 
 const Command* FindCommand(const std::vector<Command>& commands, std::string_view word) {
   for (const Command& command : commands) {
-    if (std::find(command.names.begin(), command.names.end(), word) != command.names.end()) return &command;
+    if (std::find(command.names.begin(), command.names.end(), word) != command.names.end())
+      return &command;
   }
   return nullptr;
 }
@@ -25,15 +26,19 @@ const Flag* FindFlag(const std::vector<Flag>& flags, std::string_view name) {
   return nullptr;
 }
 
-// Whether `text` can be a value of this kind; the words of the error are those of Go's flag package.
+// Whether `text` can be a value of this kind; the words of the error are those of Go's flag
+// package.
 Status CheckValue(const Flag& flag, const std::string& text) {
   const auto bad = [&](std::string_view why) {
-    return InvalidArgumentError("invalid value ", Quoted(text), " for flag -", flag.names[0], ": ", why);
+    return InvalidArgumentError("invalid value ", Quoted(text), " for flag -", flag.names[0], ": ",
+                                why);
   };
   char* end = nullptr;
   switch (flag.kind) {
     case FlagKind::kBool:
-      if (text != "true" && text != "false" && text != "1" && text != "0" && text != "t" && text != "f") return bad("parse error");
+      if (text != "true" && text != "false" && text != "1" && text != "0" && text != "t" &&
+          text != "f")
+        return bad("parse error");
       return Ok();
     case FlagKind::kInt:
       (void)strtoll(text.c_str(), &end, 0);
@@ -41,9 +46,11 @@ Status CheckValue(const Flag& flag, const std::string& text) {
     case FlagKind::kFloat:
       (void)strtod(text.c_str(), &end);
       return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
-    case FlagKind::kDuration: return ParseDuration(text).ok() ? Ok() : Status(bad("parse error"));
+    case FlagKind::kDuration:
+      return ParseDuration(text).ok() ? Ok() : Status(bad("parse error"));
     case FlagKind::kString:
-    case FlagKind::kList: break;
+    case FlagKind::kList:
+      break;
   }
   return Ok();
 }
@@ -51,21 +58,29 @@ Status CheckValue(const Flag& flag, const std::string& text) {
 std::string FlagLine(const Flag& flag) {
   std::string names;
   for (const std::string& name : flag.names) {
-    names += StrCat(names.empty() ? "" : ", ", name.size() == 1 ? "-" : "--", name, flag.kind == FlagKind::kBool ? "" : " value");
+    names += StrCat(names.empty() ? "" : ", ", name.size() == 1 ? "-" : "--", name,
+                    flag.kind == FlagKind::kBool ? "" : " value");
   }
   if (names.size() < 34) names.resize(34, ' ');
-  const std::string fallback = flag.fallback.empty() || flag.kind == FlagKind::kBool ? "" : StrCat(" (default: ", flag.kind == FlagKind::kString ? Quoted(flag.fallback) : flag.fallback, ")");
-  return StrCat("   ", names, "  ", flag.help, fallback, flag.env.empty() ? "" : StrCat(" [$", flag.env, "]"), "\n");
+  const std::string fallback =
+      flag.fallback.empty() || flag.kind == FlagKind::kBool
+          ? ""
+          : StrCat(" (default: ",
+                   flag.kind == FlagKind::kString ? Quoted(flag.fallback) : flag.fallback, ")");
+  return StrCat("   ", names, "  ", flag.help, fallback,
+                flag.env.empty() ? "" : StrCat(" [$", flag.env, "]"), "\n");
 }
 
 void PrintHelp(const std::string& path, const Command& command, bool is_root) {
-  std::string out = StrCat("NAME:\n   ", path, command.summary.empty() ? "" : " - ", command.summary, "\n\nUSAGE:\n   ", path);
+  std::string out = StrCat("NAME:\n   ", path, command.summary.empty() ? "" : " - ",
+                           command.summary, "\n\nUSAGE:\n   ", path);
   if (is_root) {
     out += " [global options] command [command options] [arguments...]\n";
   } else if (!command.commands.empty()) {
     out += " command [command options] [arguments...]\n";
   } else {
-    out += StrCat(" [command options] ", command.arguments.empty() ? "[arguments...]" : command.arguments, "\n");
+    out += StrCat(" [command options] ",
+                  command.arguments.empty() ? "[arguments...]" : command.arguments, "\n");
   }
   if (!command.description.empty()) out += StrCat("\nDESCRIPTION:\n   ", command.description, "\n");
   if (!command.commands.empty()) {
@@ -109,7 +124,9 @@ class Parser {
         PrintHelp(path, *command, command == &root_);
         return 0;
       }
-      if (command->commands.empty() || (at < args.size() && command->action && FindCommand(command->commands, args[at]) == nullptr)) break;
+      if (command->commands.empty() || (at < args.size() && command->action &&
+                                        FindCommand(command->commands, args[at]) == nullptr))
+        break;
       if (at == args.size()) {
         if (command->action) break;
         PrintHelp(path, *command, command == &root_);
@@ -133,19 +150,24 @@ class Parser {
     return 1;
   }
 
-  int NoTopic(const Command& command, const std::string& path, const std::string& word, const std::vector<std::string>& args, size_t at) const {
+  int NoTopic(const Command& command, const std::string& path, const std::string& word,
+              const std::vector<std::string>& args, size_t at) const {
     if (word == "help" || word == "h") {
-      const Command* wanted = at + 1 < args.size() ? FindCommand(command.commands, args[at + 1]) : &command;
+      const Command* wanted =
+          at + 1 < args.size() ? FindCommand(command.commands, args[at + 1]) : &command;
       if (wanted != nullptr) {
-        PrintHelp(wanted == &command ? path : StrCat(path, " ", wanted->names[0]), *wanted, wanted == &root_);
+        PrintHelp(wanted == &command ? path : StrCat(path, " ", wanted->names[0]), *wanted,
+                  wanted == &root_);
         return 0;
       }
     }
     (void)fprintf(stderr, "No help topic for '%s'\n", word.c_str());
     std::vector<std::string> names;
-    for (const Command& sub : command.commands) names.insert(names.end(), sub.names.begin(), sub.names.end());
+    for (const Command& sub : command.commands)
+      names.insert(names.end(), sub.names.begin(), sub.names.end());
     const std::string nearest = NearestName(word, names);
-    if (!nearest.empty() && root_.names[0] != "ctr") (void)fprintf(stderr, "Did you mean '%s %s'?\n", path.c_str(), nearest.c_str());
+    if (!nearest.empty() && root_.names[0] != "ctr")
+      (void)fprintf(stderr, "Did you mean '%s %s'?\n", path.c_str(), nearest.c_str());
     return 3;
   }
 
@@ -163,7 +185,8 @@ class Parser {
     }
   }
 
-  Status TakeFlags(const Command& command, const std::vector<std::string>& args, size_t* at, bool* help) {
+  Status TakeFlags(const Command& command, const std::vector<std::string>& args, size_t* at,
+                   bool* help) {
     for (; *at < args.size(); ++*at) {
       const std::string& word = args[*at];
       if (word == "--") {
@@ -231,19 +254,31 @@ int64_t Values::Nanos(std::string_view name) const {
 }
 std::vector<std::string> Values::List(std::string_view name) const { return Find(name).texts; }
 
-int RunProgram(const Command& root, const std::vector<std::string>& args) { return Parser(root).Run(args); }
+int RunProgram(const Command& root, const std::vector<std::string>& args) {
+  return Parser(root).Run(args);
+}
 
-Flag BoolFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kBool, std::move(names), std::move(help), "false", "", false}; }
-Flag TextFlag(std::vector<std::string> names, std::string help, std::string fallback, std::string env) {
-  return {FlagKind::kString, std::move(names), std::move(help), std::move(fallback), std::move(env), false};
+Flag BoolFlag(std::vector<std::string> names, std::string help) {
+  return {FlagKind::kBool, std::move(names), std::move(help), "false", "", false};
+}
+Flag TextFlag(std::vector<std::string> names, std::string help, std::string fallback,
+              std::string env) {
+  return {FlagKind::kString,   std::move(names), std::move(help),
+          std::move(fallback), std::move(env),   false};
 }
 Flag IntFlag(std::vector<std::string> names, std::string help, std::string fallback) {
   return {FlagKind::kInt, std::move(names), std::move(help), std::move(fallback), "", false};
 }
-Flag FloatFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kFloat, std::move(names), std::move(help), "0", "", false}; }
-Flag DurationFlag(std::vector<std::string> names, std::string help, std::string fallback, std::string env) {
-  return {FlagKind::kDuration, std::move(names), std::move(help), std::move(fallback), std::move(env), false};
+Flag FloatFlag(std::vector<std::string> names, std::string help) {
+  return {FlagKind::kFloat, std::move(names), std::move(help), "0", "", false};
 }
-Flag ListFlag(std::vector<std::string> names, std::string help) { return {FlagKind::kList, std::move(names), std::move(help), "", "", false}; }
+Flag DurationFlag(std::vector<std::string> names, std::string help, std::string fallback,
+                  std::string env) {
+  return {FlagKind::kDuration, std::move(names), std::move(help),
+          std::move(fallback), std::move(env),   false};
+}
+Flag ListFlag(std::vector<std::string> names, std::string help) {
+  return {FlagKind::kList, std::move(names), std::move(help), "", "", false};
+}
 
 }  // namespace corten::cli

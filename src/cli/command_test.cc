@@ -15,7 +15,8 @@ struct Seen {
 Command Program(Seen* seen) {
   Command list;
   list.names = {"list", "ls"};
-  list.flags = {BoolFlag({"quiet", "q"}, ""), ListFlag({"label"}, ""), IntFlag({"count"}, "", "7"), DurationFlag({"wait"}, "", "1m")};
+  list.flags = {BoolFlag({"quiet", "q"}, ""), ListFlag({"label"}, ""), IntFlag({"count"}, "", "7"),
+                DurationFlag({"wait"}, "", "1m")};
   list.action = [seen](const Values& values) -> Result<int> {
     seen->values = values;
     ++seen->calls;
@@ -33,7 +34,9 @@ Command Program(Seen* seen) {
 
 TEST(Command, FlagsComeBeforeArgumentsInAllForms) {
   Seen seen;
-  EXPECT_EQ(RunProgram(Program(&seen), {"-a", "/x", "t", "ls", "-quiet", "--label=a=b", "--label", "c", "--count=3", "one", "--two"}), 5);
+  EXPECT_EQ(RunProgram(Program(&seen), {"-a", "/x", "t", "ls", "-quiet", "--label=a=b", "--label",
+                                        "c", "--count=3", "one", "--two"}),
+            5);
   EXPECT_EQ(seen.values.Text("address"), "/x");
   EXPECT_TRUE(seen.values.Bool("quiet"));
   EXPECT_EQ(seen.values.List("label"), (std::vector<std::string>{"a=b", "c"}));

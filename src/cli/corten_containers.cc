@@ -21,14 +21,17 @@ struct SignalName {
   const char* name;
   int number;
 };
-constexpr SignalName kSignals[] = {{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ABRT", SIGABRT}, {"KILL", SIGKILL}, {"USR1", SIGUSR1},
-                                   {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM}, {"CONT", SIGCONT}, {"STOP", SIGSTOP},
-                                   {"TSTP", SIGTSTP}, {"WINCH", SIGWINCH}};
+constexpr SignalName kSignals[] = {
+    {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},  {"KILL", SIGKILL},
+    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},  {"TERM", SIGTERM},
+    {"CONT", SIGCONT}, {"STOP", SIGSTOP}, {"TSTP", SIGTSTP}, {"WINCH", SIGWINCH}};
 
 Result<uint32_t> ParseSignal(std::string text) {
   uint64_t number = 0;
   if (ParseU64(text, &number) && number > 0 && number < 65) return static_cast<uint32_t>(number);
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
   if (text.starts_with("SIG")) text.erase(0, 3);
   for (const SignalName& signal : kSignals) {
     if (text == signal.name) return static_cast<uint32_t>(signal.number);
@@ -37,13 +40,17 @@ Result<uint32_t> ParseSignal(std::string text) {
 }
 
 std::string Lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   return text;
 }
 
 Result<int> Ps(Session& session, const Values& values) {
-  const std::vector<metadata::Container> containers = TRY(session.containers().List(session.ns(), {}));
-  const std::vector<client::TaskState> states = TRY(client::RemoteTasks(session.connection(), session.scope())->List());
+  const std::vector<metadata::Container> containers =
+      TRY(session.containers().List(session.ns(), {}));
+  const std::vector<client::TaskState> states =
+      TRY(client::RemoteTasks(session.connection(), session.scope())->List());
   std::map<std::string, client::TaskState> by_id;
   for (const client::TaskState& state : states) by_id[state.container.str()] = state;
   Table table({1, 3, false});
@@ -58,11 +65,17 @@ Result<int> Ps(Session& session, const Values& values) {
     if (values.Bool("quiet")) {
       PrintLine(container.id.str());
     } else if (values.Text("output") == "json") {
-      list.push_back({{"name", container.id.str()}, {"image", container.image}, {"status", status}, {"pid", alive ? found->second.pid : 0},
+      list.push_back({{"name", container.id.str()},
+                      {"image", container.image},
+                      {"status", status},
+                      {"pid", alive ? found->second.pid : 0},
                       {"created", FormatRfc3339(container.created_at)}});
     } else {
-      table.Row({container.id.str(), container.image, status, pid, StrCat(HumanAge(std::max<int64_t>(0, Now().seconds - container.created_at.seconds)), " ago")},
-                /*trailing=*/false);
+      table.Row(
+          {container.id.str(), container.image, status, pid,
+           StrCat(HumanAge(std::max<int64_t>(0, Now().seconds - container.created_at.seconds)),
+                  " ago")},
+          /*trailing=*/false);
     }
   }
   if (values.Bool("quiet")) return 0;
@@ -75,22 +88,27 @@ Result<int> Ps(Session& session, const Values& values) {
 }
 
 // Ends the task and waits; kDeadlineExceeded when it is still there after `wait_ns`.
-Status SignalAndWait(client::Tasks& tasks, const model::ContainerId& id, uint32_t signal, std::chrono::nanoseconds wait) {
+Status SignalAndWait(client::Tasks& tasks, const model::ContainerId& id, uint32_t signal,
+                     std::chrono::nanoseconds wait) {
   const Status sent = tasks.Kill(id, {}, signal, /*all=*/signal == SIGKILL);
   if (!sent.ok() && !sent.error().Is(Code::kNotFound)) return sent.error().Clone();
   const auto end = std::chrono::steady_clock::now() + wait;
   while (true) {
     const Result<client::TaskState> state = tasks.Get(id);
-    if (!state.ok()) return state.error().Is(Code::kNotFound) ? Ok() : Status(state.error().Clone());
+    if (!state.ok())
+      return state.error().Is(Code::kNotFound) ? Ok() : Status(state.error().Clone());
     if (state->status == "STOPPED") return Ok();
-    if (std::chrono::steady_clock::now() >= end) return DeadlineExceededError("container ", id.str(), ": still running");
+    if (std::chrono::steady_clock::now() >= end)
+      return DeadlineExceededError("container ", id.str(), ": still running");
     (void)poll(nullptr, 0, 20);
   }
 }
 
-Status StopOne(client::Tasks& tasks, const model::ContainerId& id, uint32_t signal, std::chrono::nanoseconds grace) {
+Status StopOne(client::Tasks& tasks, const model::ContainerId& id, uint32_t signal,
+               std::chrono::nanoseconds grace) {
   Status stopped = SignalAndWait(tasks, id, signal, grace);
-  if (!stopped.ok() && stopped.error().Is(Code::kDeadlineExceeded)) stopped = SignalAndWait(tasks, id, SIGKILL, std::chrono::seconds(10));
+  if (!stopped.ok() && stopped.error().Is(Code::kDeadlineExceeded))
+    stopped = SignalAndWait(tasks, id, SIGKILL, std::chrono::seconds(10));
   TRY(std::move(stopped));
   const Result<client::TaskExit> deleted = tasks.Delete(id, {});
   if (!deleted.ok() && !deleted.error().Is(Code::kNotFound)) return deleted.error().Clone();
@@ -117,7 +135,8 @@ Result<int> ForEach(const Values& values, std::string_view what, Work work) {
 }
 
 Result<int> Stop(Session& session, const Values& values) {
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session.connection(), session.scope());
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session.connection(), session.scope());
   const uint32_t signal = TRY(ParseSignal(values.Text("signal")));
   return ForEach(values, "container", [&](const std::string& name) -> Status {
     const model::ContainerId id(name);
@@ -127,20 +146,25 @@ Result<int> Stop(Session& session, const Values& values) {
 }
 
 Result<int> Kill(Session& session, const Values& values) {
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session.connection(), session.scope());
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session.connection(), session.scope());
   const uint32_t signal = TRY(ParseSignal(values.Text("signal")));
-  return ForEach(values, "container", [&](const std::string& name) { return tasks->Kill(model::ContainerId(name), {}, signal, /*all=*/false); });
+  return ForEach(values, "container", [&](const std::string& name) {
+    return tasks->Kill(model::ContainerId(name), {}, signal, /*all=*/false);
+  });
 }
 
 Status RemoveOne(Session& session, client::Tasks& tasks, const model::ContainerId& id, bool force) {
   const metadata::Container container = TRY(session.containers().Get(session.ns(), id));
   const Result<client::TaskState> state = tasks.Get(id);
   if (state.ok() && state->status != "STOPPED" && !force) {
-    return FailedPreconditionError("container ", id.str(), " is ", Lower(state->status), ": stop it first (corten stop ", id.str(), "), or use --force");
+    return FailedPreconditionError("container ", id.str(), " is ", Lower(state->status),
+                                   ": stop it first (corten stop ", id.str(), "), or use --force");
   }
   if (state.ok()) TRY(StopOne(tasks, id, SIGKILL, std::chrono::seconds(10)));
   if (!container.snapshot_key.empty()) {
-    const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session.stores().Snapshots(session.scope(), container.snapshotter));
+    const std::unique_ptr<snapshot::Snapshotter> snapshots =
+        TRY(session.stores().Snapshots(session.scope(), container.snapshotter));
     const Status removed = snapshots->Remove(container.snapshot_key);
     if (!removed.ok() && !removed.error().Is(Code::kNotFound)) return removed.error().Clone();
   }
@@ -151,19 +175,25 @@ Status RemoveOne(Session& session, client::Tasks& tasks, const model::ContainerI
 }
 
 Result<int> Rm(Session& session, const Values& values) {
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session.connection(), session.scope());
-  return ForEach(values, "container", [&](const std::string& name) { return RemoveOne(session, *tasks, model::ContainerId(name), values.Bool("force")); });
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session.connection(), session.scope());
+  return ForEach(values, "container", [&](const std::string& name) {
+    return RemoveOne(session, *tasks, model::ContainerId(name), values.Bool("force"));
+  });
 }
 
 Result<int> Logs(Session& session, const Values& values) {
-  const metadata::Container container = TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
+  const metadata::Container container =
+      TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
   const auto label = container.labels.find(kLogLabel);
   if (label == container.labels.end()) {
-    return FailedPreconditionError("container ", container.id.str(), ": no log is kept; only `corten run --detach` keeps one");
+    return FailedPreconditionError("container ", container.id.str(),
+                                   ": no log is kept; only `corten run --detach` keeps one");
   }
   const Fd file(open(label->second.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoError(errno, "open ", label->second);
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session.connection(), session.scope());
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session.connection(), session.scope());
   char buffer[16384];
   bool ended = !values.Bool("follow");
   while (true) {
@@ -184,17 +214,28 @@ Result<int> Inspect(Session& session, const Values& values) {
   if (values.args.empty()) return InvalidArgumentError("name a container or an image");
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
   for (const std::string& name : values.args) {
-    const Result<metadata::Container> container = session.containers().Get(session.ns(), model::ContainerId(name));
+    const Result<metadata::Container> container =
+        session.containers().Get(session.ns(), model::ContainerId(name));
     if (container.ok()) {
-      nlohmann::ordered_json entry = {{"kind", "container"}, {"name", name}, {"image", container->image}, {"runtime", container->runtime.name},
-                                      {"snapshotter", container->snapshotter}, {"labels", container->labels}, {"created", FormatRfc3339(container->created_at)}};
-      if (container->spec.has_value()) entry["spec"] = nlohmann::ordered_json::parse(container->spec->value, nullptr, false);
+      nlohmann::ordered_json entry = {{"kind", "container"},
+                                      {"name", name},
+                                      {"image", container->image},
+                                      {"runtime", container->runtime.name},
+                                      {"snapshotter", container->snapshotter},
+                                      {"labels", container->labels},
+                                      {"created", FormatRfc3339(container->created_at)}};
+      if (container->spec.has_value())
+        entry["spec"] = nlohmann::ordered_json::parse(container->spec->value, nullptr, false);
       out.push_back(std::move(entry));
       continue;
     }
     const metadata::Image image = TRY(FindImage(session, name));
-    out.push_back({{"kind", "image"}, {"name", image.name}, {"type", image.target.media_type}, {"digest", image.target.digest.str()},
-                   {"labels", image.labels}, {"created", FormatRfc3339(image.created_at)}});
+    out.push_back({{"kind", "image"},
+                   {"name", image.name},
+                   {"type", image.target.media_type},
+                   {"digest", image.target.digest.str()},
+                   {"labels", image.labels},
+                   {"created", FormatRfc3339(image.created_at)}});
   }
   PrintLine(out.dump(2));
   return 0;
@@ -203,23 +244,57 @@ Result<int> Inspect(Session& session, const Values& values) {
 }  // namespace
 
 Command PsVerb() {
-  return {{"ps"}, "list containers", "", "",
-          {BoolFlag({"all", "a"}, "also those that have ended"), BoolFlag({"quiet", "q"}, "names only"), TextFlag({"output", "o"}, "table or json", "table")},
-          {}, Connected(&Ps)};
+  return {
+      {"ps"},
+      "list containers",
+      "",
+      "",
+      {BoolFlag({"all", "a"}, "also those that have ended"), BoolFlag({"quiet", "q"}, "names only"),
+       TextFlag({"output", "o"}, "table or json", "table")},
+      {},
+      Connected(&Ps)};
 }
 Command StopVerb() {
-  return {{"stop"}, "stop containers: a signal, then SIGKILL", "CONTAINER...", "",
-          {TextFlag({"signal", "s"}, "first signal", "TERM"), DurationFlag({"time", "t"}, "how long to wait before SIGKILL", "10s")}, {}, Connected(&Stop)};
+  return {{"stop"},
+          "stop containers: a signal, then SIGKILL",
+          "CONTAINER...",
+          "",
+          {TextFlag({"signal", "s"}, "first signal", "TERM"),
+           DurationFlag({"time", "t"}, "how long to wait before SIGKILL", "10s")},
+          {},
+          Connected(&Stop)};
 }
 Command KillVerb() {
-  return {{"kill"}, "send a signal to containers", "CONTAINER...", "", {TextFlag({"signal", "s"}, "signal", "KILL")}, {}, Connected(&Kill)};
+  return {{"kill"},
+          "send a signal to containers",
+          "CONTAINER...",
+          "",
+          {TextFlag({"signal", "s"}, "signal", "KILL")},
+          {},
+          Connected(&Kill)};
 }
 Command RmVerb() {
-  return {{"rm"}, "remove containers", "CONTAINER...", "", {BoolFlag({"force", "f"}, "stop them first if they run")}, {}, Connected(&Rm)};
+  return {{"rm"},
+          "remove containers",
+          "CONTAINER...",
+          "",
+          {BoolFlag({"force", "f"}, "stop them first if they run")},
+          {},
+          Connected(&Rm)};
 }
 Command LogsVerb() {
-  return {{"logs"}, "print the output of a detached container", "CONTAINER", "", {BoolFlag({"follow", "f"}, "go on until it ends")}, {}, Connected(&Logs)};
+  return {{"logs"},
+          "print the output of a detached container",
+          "CONTAINER",
+          "",
+          {BoolFlag({"follow", "f"}, "go on until it ends")},
+          {},
+          Connected(&Logs)};
 }
-Command InspectVerb() { return {{"inspect"}, "print everything known of containers and images", "NAME...", "", {}, {}, Connected(&Inspect)}; }
+Command InspectVerb() {
+  return {
+      {"inspect"},        "print everything known of containers and images", "NAME...", "", {}, {},
+      Connected(&Inspect)};
+}
 
 }  // namespace corten::cli

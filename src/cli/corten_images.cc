@@ -19,7 +19,9 @@ namespace {
 class FileSource final : public diff::ByteSource {
  public:
   FileSource(FdRef fd, std::string name) : fd_(fd), name_(std::move(name)) {}
-  Result<size_t> Read(std::span<char> buffer) override { return ReadSome(fd_, buffer.data(), buffer.size(), name_); }
+  Result<size_t> Read(std::span<char> buffer) override {
+    return ReadSome(fd_, buffer.data(), buffer.size(), name_);
+  }
 
  private:
   FdRef fd_;
@@ -48,15 +50,16 @@ Result<int> Rmi(Session& session, const Values& values) {
   return 0;
 }
 
-// What a long operation does, as it does it: on a terminal one line that is redrawn and a line for each finished part,
-// elsewhere the finished parts only.
+// What a long operation does, as it does it: on a terminal one line that is redrawn and a line for
+// each finished part, elsewhere the finished parts only.
 class ProgressLines {
  public:
   void operator()(const image::Progress& progress) {
     const std::lock_guard lock(mutex_);
     if (progress.name.empty()) return Line(progress.event);
     Part& part = parts_[progress.name];
-    const bool ended = progress.event == "complete" || progress.event == "already exists" || progress.event == "extracted" || progress.event == "saved";
+    const bool ended = progress.event == "complete" || progress.event == "already exists" ||
+                       progress.event == "extracted" || progress.event == "saved";
     if (ended && part.event != progress.event) Line(StrCat(progress.name, ": ", progress.event));
     part.event = progress.event;
     part.bytes = progress.progress;
@@ -88,7 +91,8 @@ class ProgressLines {
       bytes += part.bytes;
       if (part.event == "downloading" || part.event == "extracting") ++open;
     }
-    (void)fprintf(stderr, "\r\033[K%zu of %zu parts at work, %s", open, parts_.size(), BinarySize(bytes).c_str());
+    (void)fprintf(stderr, "\r\033[K%zu of %zu parts at work, %s", open, parts_.size(),
+                  BinarySize(bytes).c_str());
     drawn_ = true;
   }
   std::mutex mutex_;  // guards all below: progress comes from several threads
@@ -103,27 +107,34 @@ image::Transfers MakeTransfers(Session& session, const std::string& snapshotter)
   options.stores = &session.stores();
   options.images = &session.images();
   options.leases = &session.leases();
-  options.make_differ = [connection = session.connection()](const model::Scope& scope) { return client::RemoteDiffer(connection, scope); };
+  options.make_differ = [connection = session.connection()](const model::Scope& scope) {
+    return client::RemoteDiffer(connection, scope);
+  };
   options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/false}};
   return image::Transfers(std::move(options));
 }
 
-Result<int> ImportFrom(Session& session, const Values& values, FdRef file, const std::string& name) {
+Result<int> ImportFrom(Session& session, const Values& values, FdRef file,
+                       const std::string& name) {
   const std::string snapshotter = TRY(session.SnapshotterName(values));
   image::Transfers transfers = MakeTransfers(session, snapshotter);
   FileSource source(file, name);
   image::StoreRequest request;
-  request.extra_references = {{values.Text("base-name"), /*is_prefix=*/true, /*allow_overwrite=*/true, false, false}};
+  request.extra_references = {
+      {values.Text("base-name"), /*is_prefix=*/true, /*allow_overwrite=*/true, false, false}};
   request.unpacks = {{model::HostPlatform(), snapshotter}};
   ProgressLines lines;
-  const Status done = transfers.Import(session.scope(), source, request, /*compress=*/false, [&](const image::Progress& progress) { lines(progress); }, {});
+  const Status done =
+      transfers.Import(session.scope(), source, request, /*compress=*/false,
+                       [&](const image::Progress& progress) { lines(progress); }, {});
   lines.Finish();
   if (!done.ok()) return done.error().Clone().Context(name);
   return 0;
 }
 
 Result<int> Pull(Session& session, const Values& values) {
-  if (values.args.size() != 1) return InvalidArgumentError("name one image: corten pull [flags] IMAGE");
+  if (values.args.size() != 1)
+    return InvalidArgumentError("name one image: corten pull [flags] IMAGE");
   const std::string reference = TRY(model::NormalizeDockerReference(values.Arg(0)));
   const std::string snapshotter = TRY(session.SnapshotterName(values));
   image::Transfers transfers = MakeTransfers(session, snapshotter);
@@ -133,11 +144,13 @@ Result<int> Pull(Session& session, const Values& values) {
   image::StoreRequest request;
   request.name = reference;
   model::Platform platform = model::HostPlatform();
-  if (const std::string wanted = values.Text("platform"); !wanted.empty()) platform = TRY(model::ParsePlatform(wanted));
+  if (const std::string wanted = values.Text("platform"); !wanted.empty())
+    platform = TRY(model::ParsePlatform(wanted));
   request.platforms = {platform};
   request.unpacks = {{platform, snapshotter}};
   ProgressLines lines;
-  const Status done = transfers.Pull(session.scope(), reference, registry, request, [&](const image::Progress& progress) { lines(progress); }, {});
+  const Status done = transfers.Pull(session.scope(), reference, registry, request,
+                                     [&](const image::Progress& progress) { lines(progress); }, {});
   lines.Finish();
   if (!done.ok()) return done.error().Clone().Context(StrCat("pull ", reference));
   PrintLine(reference);
@@ -154,7 +167,8 @@ Result<int> Import(Session& session, const Values& values) {
 }
 
 Result<int> Save(Session& session, const Values& values) {
-  if (values.args.size() < 2) return InvalidArgumentError("want a file and images: corten save FILE IMAGE...");
+  if (values.args.size() < 2)
+    return InvalidArgumentError("want a file and images: corten save FILE IMAGE...");
   std::vector<metadata::Image> images;
   for (size_t i = 1; i < values.args.size(); ++i) {
     metadata::Image image = TRY(FindImage(session, values.args[i]));
@@ -188,18 +202,41 @@ Result<metadata::Image> FindImage(Session& session, const std::string& name) {
     Result<metadata::Image> other = session.images().Get(session.ns(), *full);
     if (other.ok() || !other.error().Is(Code::kNotFound)) return other;
   }
-  return NotFoundError("image ", Quoted(name), " is not here: `corten images` lists what is; get it with `corten pull` or `corten import`: not found");
+  return NotFoundError("image ", Quoted(name),
+                       " is not here: `corten images` lists what is; get it with `corten pull` or "
+                       "`corten import`: not found");
 }
 
-Command RmiVerb() { return {{"rmi"}, "remove images and what only they need", "IMAGE...", "", {}, {}, Connected(&Rmi)}; }
+Command RmiVerb() {
+  return {{"rmi"},        "remove images and what only they need", "IMAGE...", "", {}, {},
+          Connected(&Rmi)};
+}
 Command ImportVerb() {
-  return {{"import"}, "bring images in from an OCI or Docker archive", "FILE|-", "", {TextFlag({"base-name"}, "name for images that have only a tag", "imported"), SnapshotterFlag()}, {}, Connected(&Import)};
+  return {{"import"},
+          "bring images in from an OCI or Docker archive",
+          "FILE|-",
+          "",
+          {TextFlag({"base-name"}, "name for images that have only a tag", "imported"),
+           SnapshotterFlag()},
+          {},
+          Connected(&Import)};
 }
 Command PullVerb() {
-  return {{"pull"}, "fetch an image from a registry", "IMAGE", "",
-          {TextFlag({"platform"}, "e.g. linux/arm64 (default: this machine's)"), BoolFlag({"plain-http"}, "speak HTTP without TLS"),
-           TextFlag({"hosts-dir"}, "directory with hosts.toml files for registries", "/etc/containerd/certs.d"), SnapshotterFlag()}, {}, Connected(&Pull)};
+  return {{"pull"},
+          "fetch an image from a registry",
+          "IMAGE",
+          "",
+          {TextFlag({"platform"}, "e.g. linux/arm64 (default: this machine's)"),
+           BoolFlag({"plain-http"}, "speak HTTP without TLS"),
+           TextFlag({"hosts-dir"}, "directory with hosts.toml files for registries",
+                    "/etc/containerd/certs.d"),
+           SnapshotterFlag()},
+          {},
+          Connected(&Pull)};
 }
-Command SaveVerb() { return {{"save"}, "write images into an archive", "FILE|- IMAGE...", "", {}, {}, Connected(&Save)}; }
+Command SaveVerb() {
+  return {{"save"},        "write images into an archive", "FILE|- IMAGE...", "", {}, {},
+          Connected(&Save)};
+}
 
 }  // namespace corten::cli

@@ -28,7 +28,8 @@ std::string RandomId() {
   return Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw)));
 }
 
-// What was made so far, undone in reverse unless kept. Each step may fail: what stays is named by the next listing.
+// What was made so far, undone in reverse unless kept. Each step may fail: what stays is named by
+// the next listing.
 class Undo {
  public:
   ~Undo() {
@@ -43,15 +44,18 @@ class Undo {
 
 Result<oci::BindMount> ParseVolume(const std::string& text) {
   const size_t first = text.find(':');
-  if (first == std::string::npos) return InvalidArgumentError("volume ", Quoted(text), ": want SOURCE:TARGET[:ro]");
+  if (first == std::string::npos)
+    return InvalidArgumentError("volume ", Quoted(text), ": want SOURCE:TARGET[:ro]");
   const size_t second = text.find(':', first + 1);
   oci::BindMount mount;
   mount.source = text.substr(0, first);
   mount.target = text.substr(first + 1, second == std::string::npos ? second : second - first - 1);
   const std::string mode = second == std::string::npos ? "" : text.substr(second + 1);
-  if (mode != "" && mode != "ro" && mode != "rw") return InvalidArgumentError("volume ", Quoted(text), ": mode must be ro or rw");
+  if (mode != "" && mode != "ro" && mode != "rw")
+    return InvalidArgumentError("volume ", Quoted(text), ": mode must be ro or rw");
   mount.read_only = mode == "ro";
-  if (mount.source.empty() || mount.source[0] != '/' || mount.target.empty() || mount.target[0] != '/') {
+  if (mount.source.empty() || mount.source[0] != '/' || mount.target.empty() ||
+      mount.target[0] != '/') {
     return InvalidArgumentError("volume ", Quoted(text), ": both paths must be absolute");
   }
   if (access(mount.source.c_str(), F_OK) != 0) return ErrnoError(errno, "volume ", mount.source);
@@ -64,21 +68,25 @@ Result<int64_t> ParseBytes(const std::string& text) {
   std::string digits = text;
   if (!digits.empty()) {
     const char unit = digits.back();
-    scale = unit == 'k' || unit == 'K' ? 1 << 10 : unit == 'm' || unit == 'M' ? 1 << 20 : unit == 'g' || unit == 'G' ? 1 << 30 : 1;
+    scale = unit == 'k' || unit == 'K'   ? 1 << 10
+            : unit == 'm' || unit == 'M' ? 1 << 20
+            : unit == 'g' || unit == 'G' ? 1 << 30
+                                         : 1;
     if (scale != 1) digits.pop_back();
   }
   uint64_t value = 0;
-  if (!ParseU64(digits, &value) || value == 0 || value > (uint64_t{1} << 40)) return InvalidArgumentError("memory ", Quoted(text), ": want a size such as 512m or 2g");
+  if (!ParseU64(digits, &value) || value == 0 || value > (uint64_t{1} << 40))
+    return InvalidArgumentError("memory ", Quoted(text), ": want a size such as 512m or 2g");
   return static_cast<int64_t>(value) * scale;
 }
 
 struct Prepared {
   std::string chain_id;
-  std::string config;   // JSON
+  std::string config;  // JSON
 };
 
-// A lease for the making of a container: keeps layers and snapshot until the container refers to them. Given back at the
-// end; if that fails it ends by itself.
+// A lease for the making of a container: keeps layers and snapshot until the container refers to
+// them. Given back at the end; if that fails it ends by itself.
 class HeldLease {
  public:
   static Result<std::unique_ptr<HeldLease>> Take(Session& session) {
@@ -100,12 +108,16 @@ class HeldLease {
 };
 
 // The image's root filesystem for this machine, unpacked if it is not yet.
-Result<Prepared> PrepareImage(Session& session, const model::Scope& scope, const metadata::Image& image, const std::string& snapshotter) {
+Result<Prepared> PrepareImage(Session& session, const model::Scope& scope,
+                              const metadata::Image& image, const std::string& snapshotter) {
   const std::unique_ptr<content::Store> content = session.stores().Content(scope);
-  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session.stores().Snapshots(scope, snapshotter));
+  const std::unique_ptr<snapshot::Snapshotter> snapshots =
+      TRY(session.stores().Snapshots(scope, snapshotter));
   const std::unique_ptr<diff::Differ> differ = client::RemoteDiffer(session.connection(), scope);
-  const model::Descriptor manifest = TRY(image::SelectManifest(*content, image.target, model::HostPlatform()));
-  const std::string manifest_json = TRY(content::ReadBlob(*content, manifest.digest, image::kMaxDocument));
+  const model::Descriptor manifest =
+      TRY(image::SelectManifest(*content, image.target, model::HostPlatform()));
+  const std::string manifest_json =
+      TRY(content::ReadBlob(*content, manifest.digest, image::kMaxDocument));
   const image::Manifest parsed = TRY(image::ParseManifest(manifest_json));
   Prepared prepared;
   prepared.config = TRY(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig));
@@ -119,7 +131,8 @@ Result<Prepared> PrepareImage(Session& session, const model::Scope& scope, const
   return prepared;
 }
 
-Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, const std::string& id, const std::string& config) {
+Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, const std::string& id,
+                                const std::string& config) {
   oci::SpecRequest spec;
   spec.ns = ns;
   spec.id = id;
@@ -133,7 +146,8 @@ Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, con
   spec.read_only = values.Bool("read-only");
   spec.privileged = values.Bool("privileged");
   const std::string network = values.Text("network");
-  if (network != "none" && network != "host") return InvalidArgumentError("network ", Quoted(network), ": this build knows none and host");
+  if (network != "none" && network != "host")
+    return InvalidArgumentError("network ", Quoted(network), ": this build knows none and host");
   spec.host_network = network == "host";
   for (const std::string& volume : values.List("volume")) {
     oci::BindMount mount = TRY(ParseVolume(volume));
@@ -143,7 +157,9 @@ Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, con
     const int64_t bytes = TRY(ParseBytes(memory));
     spec.memory_bytes = bytes;
   }
-  if (values.Float("cpus") > 0) spec.cpu_quota_us = static_cast<int64_t>(values.Float("cpus") * static_cast<double>(kCpuPeriodUs));
+  if (values.Float("cpus") > 0)
+    spec.cpu_quota_us =
+        static_cast<int64_t>(values.Float("cpus") * static_cast<double>(kCpuPeriodUs));
   return spec;
 }
 
@@ -163,9 +179,11 @@ std::optional<model::Any> RuntimeOptions(const Values& values) {
 }
 
 Result<int> Run(const Values& values) {
-  if (values.args.empty()) return InvalidArgumentError("name an image: corten run [flags] IMAGE [COMMAND] [ARG...]");
+  if (values.args.empty())
+    return InvalidArgumentError("name an image: corten run [flags] IMAGE [COMMAND] [ARG...]");
   const bool detach = values.Bool("detach");
-  if (detach && values.Bool("rm")) return InvalidArgumentError("flags --detach and --rm cannot be specified together");
+  if (detach && values.Bool("rm"))
+    return InvalidArgumentError("flags --detach and --rm cannot be specified together");
   BlockForwardedSignals();
   const std::unique_ptr<Session> session = TRY(Session::Open(values));
   const metadata::Image image = TRY(FindImage(*session, values.Arg(0)));
@@ -178,8 +196,10 @@ Result<int> Run(const Values& values) {
   const std::string spec = TRY(oci::MakeSpec(request));
 
   // What the undo steps refer to is declared before them.
-  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(session->stores().Snapshots(lease->scope(), snapshotter));
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session->connection(), session->scope());
+  const std::unique_ptr<snapshot::Snapshotter> snapshots =
+      TRY(session->stores().Snapshots(lease->scope(), snapshotter));
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session->connection(), session->scope());
   const model::ContainerId container_id(id);
   bool task_exists = false;
   Undo undo;
@@ -207,7 +227,8 @@ Result<int> Run(const Values& values) {
   undo.Add([&] { (void)session->containers().Delete(session->scope(), container_id); });
   undo.Add([&] {
     if (!task_exists) return;
-    (void)tasks->Kill(container_id, {}, SIGKILL, /*all=*/true);  // a task that was made and never started has a process too
+    (void)tasks->Kill(container_id, {}, SIGKILL,
+                      /*all=*/true);  // a task that was made and never started has a process too
     (void)tasks->Wait(container_id, {});
     (void)tasks->Delete(container_id, {});
   });
@@ -237,16 +258,21 @@ Result<int> Run(const Values& values) {
 }
 
 Result<int> Exec(const Values& values) {
-  if (values.args.size() < 2) return InvalidArgumentError("want a container and a command: corten exec [flags] CONTAINER COMMAND [ARG...]");
+  if (values.args.size() < 2)
+    return InvalidArgumentError(
+        "want a container and a command: corten exec [flags] CONTAINER COMMAND [ARG...]");
   BlockForwardedSignals();
   const std::unique_ptr<Session> session = TRY(Session::Open(values));
-  const metadata::Container container = TRY(session->containers().Get(session->ns(), model::ContainerId(values.Arg(0))));
-  if (!container.spec.has_value()) return FailedPreconditionError("container ", container.id.str(), ": has no spec");
+  const metadata::Container container =
+      TRY(session->containers().Get(session->ns(), model::ContainerId(values.Arg(0))));
+  if (!container.spec.has_value())
+    return FailedPreconditionError("container ", container.id.str(), ": has no spec");
   const std::vector<std::string> args(values.args.begin() + 1, values.args.end());
-  const std::string process =
-      TRY(oci::MakeExecProcess(container.spec->value, args, values.List("env"), values.Bool("tty"), values.Text("workdir")));
+  const std::string process = TRY(oci::MakeExecProcess(
+      container.spec->value, args, values.List("env"), values.Bool("tty"), values.Text("workdir")));
   const model::ExecId exec(StrCat("exec-", RandomId()));
-  const std::unique_ptr<client::Tasks> tasks = client::RemoteTasks(session->connection(), session->scope());
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session->connection(), session->scope());
   const model::Any spec{std::string(oci::kProcessType), process};
   if (values.Bool("detach")) {
     TRY(tasks->Exec(container.id, exec, spec, {}));
@@ -262,7 +288,8 @@ Result<int> Exec(const Values& values) {
   TRY(tasks->Exec(container.id, exec, spec, stdio->io()));
   const Result<int> code = RunInForeground(*tasks, container.id, exec, *stdio);
   const Result<client::TaskExit> deleted = tasks->Delete(container.id, exec);
-  if (code.ok() && !deleted.ok()) log::Warn("the process was not deleted", {{"error", deleted.error().text()}});
+  if (code.ok() && !deleted.ok())
+    log::Warn("the process was not deleted", {{"error", deleted.error().text()}});
   if (!code.ok()) return code.error().Clone();
   return *code;
 }
@@ -275,14 +302,25 @@ Command RunCommandVerb() {
   command.summary = "run a command in a new container";
   command.arguments = "IMAGE [COMMAND] [ARG...]";
   command.flags = {
-      BoolFlag({"rm"}, "remove the container when it ends"), BoolFlag({"detach", "d"}, "run in the background and print its name"),
-      TextFlag({"name"}, "name of the container (default: made up)"), BoolFlag({"tty", "t"}, "give it a terminal"),
-      BoolFlag({"interactive", "i"}, "connect standard input"), ListFlag({"env", "e"}, "set a variable: KEY=VALUE"),
-      ListFlag({"volume", "v"}, "bind a path: SOURCE:TARGET[:ro]"), ListFlag({"label", "l"}, "label the container: KEY=VALUE"),
-      TextFlag({"workdir", "w"}, "working directory"), TextFlag({"user", "u"}, "numeric user: UID[:GID]"), TextFlag({"hostname"}, "host name (default: the name)"),
-      TextFlag({"network"}, "none or host", "none"), TextFlag({"memory", "m"}, "memory limit, e.g. 512m"), FloatFlag({"cpus"}, "number of CPUs, e.g. 0.5"),
-      BoolFlag({"read-only"}, "mount the root filesystem read-only"), BoolFlag({"privileged"}, "all rights of the host's root"),
-      TextFlag({"runtime"}, "runtime name", "io.containerd.runc.v2"), TextFlag({"runtime-binary"}, "OCI runtime program, e.g. crun"), SnapshotterFlag(),
+      BoolFlag({"rm"}, "remove the container when it ends"),
+      BoolFlag({"detach", "d"}, "run in the background and print its name"),
+      TextFlag({"name"}, "name of the container (default: made up)"),
+      BoolFlag({"tty", "t"}, "give it a terminal"),
+      BoolFlag({"interactive", "i"}, "connect standard input"),
+      ListFlag({"env", "e"}, "set a variable: KEY=VALUE"),
+      ListFlag({"volume", "v"}, "bind a path: SOURCE:TARGET[:ro]"),
+      ListFlag({"label", "l"}, "label the container: KEY=VALUE"),
+      TextFlag({"workdir", "w"}, "working directory"),
+      TextFlag({"user", "u"}, "numeric user: UID[:GID]"),
+      TextFlag({"hostname"}, "host name (default: the name)"),
+      TextFlag({"network"}, "none or host", "none"),
+      TextFlag({"memory", "m"}, "memory limit, e.g. 512m"),
+      FloatFlag({"cpus"}, "number of CPUs, e.g. 0.5"),
+      BoolFlag({"read-only"}, "mount the root filesystem read-only"),
+      BoolFlag({"privileged"}, "all rights of the host's root"),
+      TextFlag({"runtime"}, "runtime name", "io.containerd.runc.v2"),
+      TextFlag({"runtime-binary"}, "OCI runtime program, e.g. crun"),
+      SnapshotterFlag(),
       TextFlag({"log-dir"}, "where output of detached containers goes", "/var/log/corten")};
   command.action = &Run;
   return command;
@@ -293,8 +331,11 @@ Command ExecCommandVerb() {
   command.names = {"exec"};
   command.summary = "run a command in a running container";
   command.arguments = "CONTAINER COMMAND [ARG...]";
-  command.flags = {BoolFlag({"tty", "t"}, "give it a terminal"), BoolFlag({"interactive", "i"}, "connect standard input"),
-                   BoolFlag({"detach", "d"}, "do not wait for it"), ListFlag({"env", "e"}, "set a variable: KEY=VALUE"), TextFlag({"workdir", "w"}, "working directory")};
+  command.flags = {BoolFlag({"tty", "t"}, "give it a terminal"),
+                   BoolFlag({"interactive", "i"}, "connect standard input"),
+                   BoolFlag({"detach", "d"}, "do not wait for it"),
+                   ListFlag({"env", "e"}, "set a variable: KEY=VALUE"),
+                   TextFlag({"workdir", "w"}, "working directory")};
   command.action = &Exec;
   return command;
 }

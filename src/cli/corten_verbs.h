@@ -7,9 +7,11 @@
 
 namespace corten::cli {
 
-inline constexpr const char* kLogLabel = "corten.io/log-path";  // where a detached container's output goes
+inline constexpr const char* kLogLabel =
+    "corten.io/log-path";  // where a detached container's output goes
 
-// The image of this name, tried as it is and in Docker's long form. kNotFound with a hint how to get it.
+// The image of this name, tried as it is and in Docker's long form. kNotFound with a hint how to
+// get it.
 Result<metadata::Image> FindImage(Session& session, const std::string& name);
 
 Command RunCommandVerb();

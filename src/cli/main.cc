@@ -20,15 +20,18 @@ corten::cli::Command Program(const std::string& name) {
   using namespace corten::cli;
   Command root;
   root.names = {name};
-  root.summary = name == "ctr" ? "an unsupported debug and administrative client for interacting with the containerd daemon"
+  root.summary = name == "ctr" ? "an unsupported debug and administrative client for interacting "
+                                 "with the containerd daemon"
                                : "command line of the Corten container runtime";
   root.flags = GlobalFlags();
-  root.commands = {PluginsCommand(),   VersionCommand(), ContainersCommand(), ContentCommand(),   ImagesCommand(), LeasesCommand(),
-                   NamespacesCommand(), SnapshotsCommand(), InfoCommand(),    DeprecationsCommand()};
+  root.commands = {PluginsCommand(), VersionCommand(),     ContainersCommand(), ContentCommand(),
+                   ImagesCommand(),  LeasesCommand(),      NamespacesCommand(), SnapshotsCommand(),
+                   InfoCommand(),    DeprecationsCommand()};
   if (name != "ctr") {
     // Docker's words first; `images` alone lists.
-    std::vector<Command> friendly = {PullVerb(), RunCommandVerb(), ExecCommandVerb(), PsVerb(), LogsVerb(), StopVerb(), KillVerb(), RmVerb(),
-                                     RmiVerb(), InspectVerb(), ImportVerb(), SaveVerb()};
+    std::vector<Command> friendly = {PullVerb(), RunCommandVerb(), ExecCommandVerb(), PsVerb(),
+                                     LogsVerb(), StopVerb(),       KillVerb(),        RmVerb(),
+                                     RmiVerb(),  InspectVerb(),    ImportVerb(),      SaveVerb()};
     root.commands.insert(root.commands.begin(), friendly.begin(), friendly.end());
     for (Command& command : root.commands) {
       if (command.names[0] == "images") MakeListTheDefault(command);

@@ -13,7 +13,8 @@ namespace corten::cli {
 
 namespace {
 
-constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
+                              SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 
 sigset_t ForwardedSet() {
   sigset_t set;
@@ -24,13 +25,16 @@ sigset_t ForwardedSet() {
 
 void FitWindow(client::Tasks& tasks, const model::ContainerId& id, const model::ExecId& exec) {
   const Result<os::WindowSize> size = os::GetWindowSize(FdRef(1));
-  if (size.ok()) (void)tasks.Resize(id, exec, size->columns, size->rows);  // the next change comes with the next signal
+  if (size.ok())
+    (void)tasks.Resize(id, exec, size->columns,
+                       size->rows);  // the next change comes with the next signal
 }
 
 // Takes the blocked signals until told to stop.
 class Forwarder {
  public:
-  Forwarder(client::Tasks& tasks, const model::ContainerId& id, const model::ExecId& exec, bool terminal)
+  Forwarder(client::Tasks& tasks, const model::ContainerId& id, const model::ExecId& exec,
+            bool terminal)
       : thread_([this, &tasks, id, exec, terminal] {
           const sigset_t set = ForwardedSet();
           while (!stop_) {
@@ -39,8 +43,10 @@ class Forwarder {
             if (signal == SIGWINCH) {
               if (terminal) FitWindow(tasks, id, exec);
             } else if (signal > 0) {
-              const Status sent = tasks.Kill(id, exec, static_cast<uint32_t>(signal), /*all=*/false);
-              if (!sent.ok() && !sent.error().Is(Code::kNotFound)) log::Error("forward signal", {{"error", sent.error().text()}});
+              const Status sent =
+                  tasks.Kill(id, exec, static_cast<uint32_t>(signal), /*all=*/false);
+              if (!sent.ok() && !sent.error().Is(Code::kNotFound))
+                log::Error("forward signal", {{"error", sent.error().text()}});
             }
           }
         }) {}
@@ -61,7 +67,8 @@ void BlockForwardedSignals() {
   (void)pthread_sigmask(SIG_BLOCK, &set, nullptr);  // fails for a bad first argument only
 }
 
-Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id, const model::ExecId& exec, Stdio& stdio) {
+Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,
+                            const model::ExecId& exec, Stdio& stdio) {
   // Waiting begins before the start, so that no exit can be missed.
   Result<client::TaskExit> exit = UnavailableError("wait: not answered");
   TRY(stdio.Start([&] { (void)tasks.CloseInput(id, exec); }));

@@ -1,4 +1,5 @@
-// One process of a container in the foreground: its stdio is ours, signals go to it, its exit code becomes ours.
+// One process of a container in the foreground: its stdio is ours, signals go to it, its exit code
+// becomes ours.
 #pragma once
 
 #include <string>
@@ -9,11 +10,13 @@
 
 namespace corten::cli {
 
-// Blocks the signals that a foreground process is to get. Call before any thread exists (before a connection is opened).
+// Blocks the signals that a foreground process is to get. Call before any thread exists (before a
+// connection is opened).
 void BlockForwardedSignals();
 
-// REQUIRES: the process exists with stdio.io(), not started. Starts it, copies, forwards signals and window sizes, waits.
-// Returns the exit code.
-Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id, const model::ExecId& exec, Stdio& stdio);
+// REQUIRES: the process exists with stdio.io(), not started. Starts it, copies, forwards signals
+// and window sizes, waits. Returns the exit code.
+Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,
+                            const model::ExecId& exec, Stdio& stdio);
 
 }  // namespace corten::cli

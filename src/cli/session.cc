@@ -12,16 +12,21 @@ namespace {
 
 constexpr std::chrono::milliseconds kConnectTimeout(10000);
 
-// Each deprecation the daemon knows of is told once per run, unless the environment asks for silence.
+// Each deprecation the daemon knows of is told once per run, unless the environment asks for
+// silence.
 void TellDeprecations(const client::Connection& connection) {
   const char* silent = getenv("CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS");
-  if (silent != nullptr && (std::string_view(silent) == "1" || std::string_view(silent) == "true")) return;
-  const auto stub = containerd::services::introspection::v1::Introspection::NewStub(connection.channel());
+  if (silent != nullptr && (std::string_view(silent) == "1" || std::string_view(silent) == "true"))
+    return;
+  const auto stub =
+      containerd::services::introspection::v1::Introspection::NewStub(connection.channel());
   grpc::ClientContext context;
   connection.Prepare(&context, {});
   containerd::services::introspection::v1::ServerResponse response;
-  if (!stub->Server(&context, google::protobuf::Empty(), &response).ok()) return;  // an older daemon
-  for (const auto& warning : response.deprecations()) Warn(StrCat("DEPRECATION: ", warning.message()));
+  if (!stub->Server(&context, google::protobuf::Empty(), &response).ok())
+    return;  // an older daemon
+  for (const auto& warning : response.deprecations())
+    Warn(StrCat("DEPRECATION: ", warning.message()));
 }
 
 }  // namespace
@@ -29,29 +34,39 @@ void TellDeprecations(const client::Connection& connection) {
 std::vector<Flag> GlobalFlags() {
   std::vector<Flag> flags = {
       BoolFlag({"debug"}, "enable debug output in logs"),
-      TextFlag({"address", "a"}, "address for containerd's GRPC server", "/run/containerd/containerd.sock", "CONTAINERD_ADDRESS"),
+      TextFlag({"address", "a"}, "address for containerd's GRPC server",
+               "/run/containerd/containerd.sock", "CONTAINERD_ADDRESS"),
       DurationFlag({"timeout"}, "total timeout for ctr commands"),
       DurationFlag({"connect-timeout"}, "timeout for connecting to containerd"),
-      TextFlag({"namespace", "n"}, "namespace to use with commands", "default", "CONTAINERD_NAMESPACE"),
+      TextFlag({"namespace", "n"}, "namespace to use with commands", "default",
+               "CONTAINERD_NAMESPACE"),
   };
   return flags;
 }
 
 Session::Session(client::ConnectionPtr connection, model::Scope scope)
-    : connection_(std::move(connection)), scope_(std::move(scope)), namespaces_(client::RemoteNamespaces(connection_)),
-      containers_(client::RemoteContainers(connection_)), images_(client::RemoteImages(connection_)),
-      leases_(client::RemoteLeases(connection_)), stores_(client::RemoteStores(connection_)) {}
+    : connection_(std::move(connection)),
+      scope_(std::move(scope)),
+      namespaces_(client::RemoteNamespaces(connection_)),
+      containers_(client::RemoteContainers(connection_)),
+      images_(client::RemoteImages(connection_)),
+      leases_(client::RemoteLeases(connection_)),
+      stores_(client::RemoteStores(connection_)) {}
 
 Result<std::unique_ptr<Session>> Session::Open(const Values& values) {
   client::ConnectOptions options;
   options.address = values.Text("address");
   options.connect_timeout = values.Nanos("connect-timeout") > 0
-                                ? std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::nanoseconds(values.Nanos("connect-timeout")))
+                                ? std::chrono::duration_cast<std::chrono::milliseconds>(
+                                      std::chrono::nanoseconds(values.Nanos("connect-timeout")))
                                 : kConnectTimeout;
-  if (values.Nanos("timeout") > 0) options.deadline = std::chrono::steady_clock::now() + std::chrono::nanoseconds(values.Nanos("timeout"));
+  if (values.Nanos("timeout") > 0)
+    options.deadline =
+        std::chrono::steady_clock::now() + std::chrono::nanoseconds(values.Nanos("timeout"));
   client::ConnectionPtr connection = TRY(client::Connection::Open(options));
   TellDeprecations(*connection);
-  return std::unique_ptr<Session>(new Session(std::move(connection), {model::Namespace(values.Text("namespace")), {}}));
+  return std::unique_ptr<Session>(
+      new Session(std::move(connection), {model::Namespace(values.Text("namespace")), {}}));
 }
 
 Result<std::string> Session::SnapshotterName(const Values& values) {
@@ -77,7 +92,8 @@ model::Labels ParseLabels(const std::vector<std::string>& words, size_t from) {
   model::Labels labels;
   for (size_t i = from; i < words.size(); ++i) {
     const size_t equals = words[i].find('=');
-    labels[words[i].substr(0, equals)] = equals == std::string::npos ? std::string() : words[i].substr(equals + 1);
+    labels[words[i].substr(0, equals)] =
+        equals == std::string::npos ? std::string() : words[i].substr(equals + 1);
   }
   return labels;
 }

@@ -18,7 +18,8 @@ bool Pump(const Fd& from, int to) {
   char buffer[32768];
   const ssize_t n = read(from.get(), buffer, sizeof(buffer));
   if (n > 0) {
-    (void)WriteAll(FdRef(to), std::string_view(buffer, static_cast<size_t>(n)), "output");  // a closed output ends nothing
+    (void)WriteAll(FdRef(to), std::string_view(buffer, static_cast<size_t>(n)),
+                   "output");  // a closed output ends nothing
     return true;
   }
   return n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -29,7 +30,8 @@ bool Pump(const Fd& from, int to) {
 Result<std::unique_ptr<Stdio>> Stdio::Create(const StdioOptions& options) {
   TRY(MakeDirs(options.parent, 0711));
   std::string name = StrCat(options.parent, "/corten-XXXXXX");
-  if (mkdtemp(name.data()) == nullptr) return ErrnoError(errno, "create directory in ", options.parent);
+  if (mkdtemp(name.data()) == nullptr)
+    return ErrnoError(errno, "create directory in ", options.parent);
   Dir dir = TRY(Dir::Open(name));
   client::TaskIo io;
   io.terminal = options.terminal;
@@ -81,11 +83,15 @@ void Stdio::Copy() {
   const auto never = std::chrono::steady_clock::time_point::max();
   auto end = never;
   while (out_.valid() || err_.valid()) {
-    pollfd polls[4] = {{out_.get(), POLLIN, 0}, {err_.get(), POLLIN, 0}, {in_.valid() && !stopping ? 0 : -1, POLLIN, 0},
+    pollfd polls[4] = {{out_.get(), POLLIN, 0},
+                       {err_.get(), POLLIN, 0},
+                       {in_.valid() && !stopping ? 0 : -1, POLLIN, 0},
                        {stopping ? -1 : stop_.read.get(), POLLIN, 0}};
     int timeout = -1;
     if (stopping) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                            end - std::chrono::steady_clock::now())
+                            .count();
       if (left <= 0) return;
       timeout = static_cast<int>(left);
     }

@@ -1,9 +1,10 @@
-// Standard input and output between this terminal and a container's process, through FIFOs that the shim opens.
+// Standard input and output between this terminal and a container's process, through FIFOs that the
+// shim opens.
 //
-// Life cycle: Create (makes the FIFOs) -> the task or exec is created with io() -> Start (copies in a thread) -> Finish
-// after the process has ended (copies what is left, at most kDrain, and removes the FIFOs). The destructor does the same
-// without waiting.
-// With a terminal the caller's terminal is raw from Start to Finish.
+// Life cycle: Create (makes the FIFOs) -> the task or exec is created with io() -> Start (copies in
+// a thread) -> Finish after the process has ended (copies what is left, at most kDrain, and removes
+// the FIFOs). The destructor does the same without waiting. With a terminal the caller's terminal
+// is raw from Start to Finish.
 #pragma once
 
 #include <chrono>
@@ -27,7 +28,7 @@ struct StdioOptions {
   std::string parent = "/run/containerd/fifo";  // where the directory of the FIFOs is made
   std::string id;                               // names the FIFOs
   bool terminal = false;
-  bool input = true;                            // false: the process gets no standard input
+  bool input = true;  // false: the process gets no standard input
 };
 
 class Stdio {
@@ -44,7 +45,8 @@ class Stdio {
   void Finish();
 
  private:
-  Stdio(Dir dir, client::TaskIo io, bool input) : dir_(std::move(dir)), io_(std::move(io)), has_input_(input) {}
+  Stdio(Dir dir, client::TaskIo io, bool input)
+      : dir_(std::move(dir)), io_(std::move(io)), has_input_(input) {}
   void Copy();
   Dir dir_;
   client::TaskIo io_;

@@ -12,7 +12,9 @@ constexpr size_t kTab = 8;
 }
 
 size_t DisplayWidth(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 void Table::Row(std::vector<std::string> cells, bool trailing) {
@@ -30,7 +32,8 @@ void Table::Format(size_t from, size_t to, std::vector<size_t>& widths, std::str
     size_t width = static_cast<size_t>(style_.min_width);
     size_t end = row;
     for (; end < to && column + 1 < rows_[end].size(); ++end) {
-      width = std::max(width, DisplayWidth(rows_[end][column]) + static_cast<size_t>(style_.padding));
+      width =
+          std::max(width, DisplayWidth(rows_[end][column]) + static_cast<size_t>(style_.padding));
     }
     if (style_.tabs) width = (width + kTab - 1) / kTab * kTab;
     widths.push_back(width);
@@ -42,7 +45,8 @@ void Table::Format(size_t from, size_t to, std::vector<size_t>& widths, std::str
   Write(written, to, widths, out);
 }
 
-void Table::Write(size_t from, size_t to, const std::vector<size_t>& widths, std::string* out) const {
+void Table::Write(size_t from, size_t to, const std::vector<size_t>& widths,
+                  std::string* out) const {
   for (size_t row = from; row < to; ++row) {
     const std::vector<std::string>& cells = rows_[row];
     for (size_t i = 0; i < cells.size(); ++i) {

@@ -1,5 +1,5 @@
-// Tables as scripts know them: columns aligned with blanks or tabs, byte for byte as ctr prints them.
-// One thread. Source: ctr's output (ctr.md), elastic tabstops.
+// Tables as scripts know them: columns aligned with blanks or tabs, byte for byte as ctr prints
+// them. One thread. Source: ctr's output (ctr.md), elastic tabstops.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,16 @@
 namespace corten::cli {
 
 struct TableStyle {
-  int min_width = 1;   // of a cell, padding included
-  int padding = 1;     // blanks after the longest cell
-  bool tabs = false;   // fill with tabs of 8 instead of blanks
+  int min_width = 1;  // of a cell, padding included
+  int padding = 1;    // blanks after the longest cell
+  bool tabs = false;  // fill with tabs of 8 instead of blanks
 };
-inline constexpr TableStyle kTight{1, 1, false};   // images, leases, namespaces
-inline constexpr TableStyle kWide{4, 4, false};    // tasks, containers, plugins
-inline constexpr TableStyle kTabbed{1, 0, true};   // content
+inline constexpr TableStyle kTight{1, 1, false};  // images, leases, namespaces
+inline constexpr TableStyle kWide{4, 4, false};   // tasks, containers, plugins
+inline constexpr TableStyle kTabbed{1, 0, true};  // content
 
-// Rows of cells; the cells of each row but its last are aligned in blocks of neighbouring rows that have the column.
+// Rows of cells; the cells of each row but its last are aligned in blocks of neighbouring rows that
+// have the column.
 class Table {
  public:
   explicit Table(TableStyle style) : style_(style) {}

@@ -29,7 +29,8 @@ Result<introspection::ServerResponse> AskServer(Session& session) {
 }
 
 Result<int> Version(Session& session, const Values&) {
-  const auto stub = containerd::services::version::v1::Version::NewStub(session.connection()->channel());
+  const auto stub =
+      containerd::services::version::v1::Version::NewStub(session.connection()->channel());
   grpc::ClientContext context;
   session.connection()->Prepare(&context, {});
   containerd::services::version::v1::VersionResponse response;
@@ -48,24 +49,28 @@ Result<int> Version(Session& session, const Values&) {
 
 std::string PlatformText(const introspection::Plugin& plugin) {
   std::string out;
-  for (const auto& platform : plugin.platforms()) out += StrCat(out.empty() ? "" : ",", model::FormatPlatform(api::FromProto(platform)));
+  for (const auto& platform : plugin.platforms())
+    out += StrCat(out.empty() ? "" : ",", model::FormatPlatform(api::FromProto(platform)));
   return out.empty() ? "-" : out;
 }
 
 void PrintDetails(const introspection::Plugin& plugin) {
-  std::string out = StrCat("Type:          ", plugin.type(), "\nID:            ", plugin.id(), "\n");
+  std::string out =
+      StrCat("Type:          ", plugin.type(), "\nID:            ", plugin.id(), "\n");
   if (plugin.requires__size() > 0) out += "Requires:\n";
   for (const std::string& type : plugin.requires_()) out += StrCat("               ", type, "\n");
   if (plugin.platforms_size() > 0) out += StrCat("Platforms:     ", PlatformText(plugin), "\n");
   if (plugin.exports_size() > 0) out += "Exports:\n";
-  for (const auto& [key, value] : std::map<std::string, std::string>(plugin.exports().begin(), plugin.exports().end())) {
+  for (const auto& [key, value] :
+       std::map<std::string, std::string>(plugin.exports().begin(), plugin.exports().end())) {
     out += StrCat("               ", key, "      ", value, "\n");
   }
   if (plugin.capabilities_size() > 0) out += "Capabilities:  ";
   for (const std::string& capability : plugin.capabilities()) out += StrCat(capability, " ");
   if (plugin.capabilities_size() > 0) out += "\n";
   if (plugin.has_init_err()) {
-    out += StrCat("Error:\n               Code:       ", plugin.init_err().code(), "\n               Message:    ", plugin.init_err().message(), "\n");
+    out += StrCat("Error:\n               Code:       ", plugin.init_err().code(),
+                  "\n               Message:    ", plugin.init_err().message(), "\n");
   }
   PrintLine(out);
 }
@@ -88,7 +93,10 @@ Result<int> Plugins(Session& session, const Values& values) {
     } else {
       const std::string& why = plugin.init_err().message();
       const bool skipped = why.ends_with("skip plugin");
-      table.Row({plugin.type(), plugin.id(), PlatformText(plugin), !plugin.has_init_err() ? "ok" : skipped ? "skip" : "error"});
+      table.Row({plugin.type(), plugin.id(), PlatformText(plugin),
+                 !plugin.has_init_err() ? "ok"
+                 : skipped              ? "skip"
+                                        : "error"});
     }
   }
   if (!values.Bool("quiet") && !values.Bool("detailed")) table.Print();
@@ -102,8 +110,11 @@ Result<int> Info(Session& session, const Values&) {
   inner["pid"] = server.pid();
   inner["pidns"] = server.pidns();
   for (const auto& warning : server.deprecations()) {
-    inner["deprecations"].push_back({{"id", warning.id()}, {"message", warning.message()},
-                                     {"last_occurrence", {{"seconds", warning.last_occurrence().seconds()}, {"nanos", warning.last_occurrence().nanos()}}}});
+    inner["deprecations"].push_back({{"id", warning.id()},
+                                     {"message", warning.message()},
+                                     {"last_occurrence",
+                                      {{"seconds", warning.last_occurrence().seconds()},
+                                       {"nanos", warning.last_occurrence().nanos()}}}});
   }
   const nlohmann::ordered_json out = {{"server", inner}};
   PrintLine(out.dump(4));
@@ -114,7 +125,8 @@ Result<int> Deprecations(Session& session, const Values& values) {
   const introspection::ServerResponse server = TRY(AskServer(session));
   if (values.Text("format") == "json") {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const auto& warning : server.deprecations()) list.push_back({{"id", warning.id()}, {"message", warning.message()}});
+    for (const auto& warning : server.deprecations())
+      list.push_back({{"id", warning.id()}, {"message", warning.message()}});
     PrintLine(list.dump(4));
     return 0;
   }
@@ -122,7 +134,9 @@ Result<int> Deprecations(Session& session, const Values& values) {
   Table table(kWide);
   table.Row({"ID", "LAST OCCURRENCE", "MESSAGE"});
   for (const auto& warning : server.deprecations()) {
-    table.Row({warning.id(), FormatRfc3339(api::FromProto(warning.last_occurrence())), warning.message()}, /*trailing=*/false);
+    table.Row(
+        {warning.id(), FormatRfc3339(api::FromProto(warning.last_occurrence())), warning.message()},
+        /*trailing=*/false);
   }
   table.Print();
   return 0;
@@ -131,18 +145,34 @@ Result<int> Deprecations(Session& session, const Values& values) {
 }  // namespace
 
 Action NotInThisBuild(std::string what) {
-  return [what = std::move(what)](const Values&) -> Result<int> { return UnimplementedError(what, ": not in this build"); };
+  return [what = std::move(what)](const Values&) -> Result<int> {
+    return UnimplementedError(what, ": not in this build");
+  };
 }
 
-Flag SnapshotterFlag() { return TextFlag({"snapshotter"}, "snapshotter name. Empty value stands for the default value.", "", "CONTAINERD_SNAPSHOTTER"); }
+Flag SnapshotterFlag() {
+  return TextFlag({"snapshotter"}, "snapshotter name. Empty value stands for the default value.",
+                  "", "CONTAINERD_SNAPSHOTTER");
+}
 
-Command VersionCommand() { return {{"version"}, "print the client and server versions", "", "", {}, {}, Connected(&Version)}; }
-Command InfoCommand() { return {{"info"}, "print the server info", "", "", {}, {}, Connected(&Info)}; }
+Command VersionCommand() {
+  return {{"version"}, "print the client and server versions", "", "", {}, {}, Connected(&Version)};
+}
+Command InfoCommand() {
+  return {{"info"}, "print the server info", "", "", {}, {}, Connected(&Info)};
+}
 
 Command DeprecationsCommand() {
   Command group;
   group.names = {"deprecations"};
-  group.commands = {{{"list"}, "print warnings for deprecations", "[flags]", "", {TextFlag({"format"}, "output format to use (Examples: 'default', 'json')", "default")}, {}, Connected(&Deprecations)}};
+  group.commands = {
+      {{"list"},
+       "print warnings for deprecations",
+       "[flags]",
+       "",
+       {TextFlag({"format"}, "output format to use (Examples: 'default', 'json')", "default")},
+       {},
+       Connected(&Deprecations)}};
   return group;
 }
 
@@ -150,9 +180,21 @@ Command PluginsCommand() {
   Command group;
   group.names = {"plugins", "plugin"};
   group.summary = "provides information about containerd plugins";
-  group.commands = {{{"list", "ls"}, "lists containerd plugins", "[flags]", "",
-                     {BoolFlag({"quiet", "q"}, "print only the plugin ids"), BoolFlag({"detailed", "d"}, "print detailed information about each plugin")}, {}, Connected(&Plugins)},
-                    {{"inspect-runtime"}, "display runtime info", "[flags]", "", {}, {}, NotInThisBuild("plugins inspect-runtime")}};
+  group.commands = {{{"list", "ls"},
+                     "lists containerd plugins",
+                     "[flags]",
+                     "",
+                     {BoolFlag({"quiet", "q"}, "print only the plugin ids"),
+                      BoolFlag({"detailed", "d"}, "print detailed information about each plugin")},
+                     {},
+                     Connected(&Plugins)},
+                    {{"inspect-runtime"},
+                     "display runtime info",
+                     "[flags]",
+                     "",
+                     {},
+                     {},
+                     NotInThisBuild("plugins inspect-runtime")}};
   return group;
 }
 

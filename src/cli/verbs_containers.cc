@@ -12,14 +12,16 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Result<int> List(Session& session, const Values& values) {
-  const std::vector<metadata::Container> containers = TRY(session.containers().List(session.ns(), values.args));
+  const std::vector<metadata::Container> containers =
+      TRY(session.containers().List(session.ns(), values.args));
   Table table(kWide);
   table.Row({"CONTAINER", "IMAGE", "RUNTIME"});
   for (const metadata::Container& container : containers) {
     if (values.Bool("quiet")) {
       PrintLine(container.id.str());
     } else {
-      table.Row({container.id.str(), container.image.empty() ? "-" : container.image, container.runtime.name});
+      table.Row({container.id.str(), container.image.empty() ? "-" : container.image,
+                 container.runtime.name});
     }
   }
   if (!values.Bool("quiet")) table.Print();
@@ -30,19 +32,24 @@ Result<int> List(Session& session, const Values& values) {
 Json AnyJson(const model::Any& any) {
   Json value = Json::parse(any.value, nullptr, /*allow_exceptions=*/false);
   if (!value.is_discarded()) return value;
-  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kLetters[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
   for (size_t i = 0; i < any.value.size(); i += 3) {
     uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (i + j < any.value.size() ? static_cast<unsigned char>(any.value[i + j]) : 0u);
-    for (size_t j = 0; j < 4; ++j) text.push_back(i + j > any.value.size() ? '=' : kLetters[(bits >> (18 - 6 * j)) & 63]);
+    for (size_t j = 0; j < 3; ++j)
+      bits = bits << 8 |
+             (i + j < any.value.size() ? static_cast<unsigned char>(any.value[i + j]) : 0u);
+    for (size_t j = 0; j < 4; ++j)
+      text.push_back(i + j > any.value.size() ? '=' : kLetters[(bits >> (18 - 6 * j)) & 63]);
   }
   return Json{{"type_url", any.type_url}, {"value", text}};
 }
 
 Result<int> Info(Session& session, const Values& values) {
   if (values.Arg(0).empty()) return InvalidArgumentError("container id must be provided");
-  const metadata::Container container = TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
+  const metadata::Container container =
+      TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
   const Json spec = container.spec.has_value() ? AnyJson(*container.spec) : Json();
   if (values.Bool("spec")) {
     PrintLine(spec.dump(4));
@@ -52,7 +59,10 @@ Result<int> Info(Session& session, const Values& values) {
   out["ID"] = container.id.str();
   out["Labels"] = container.labels.empty() ? Json() : Json(container.labels);
   out["Image"] = container.image;
-  out["Runtime"] = {{"Name", container.runtime.name}, {"Options", container.runtime.options.has_value() ? AnyJson(*container.runtime.options) : Json()}};
+  out["Runtime"] = {
+      {"Name", container.runtime.name},
+      {"Options",
+       container.runtime.options.has_value() ? AnyJson(*container.runtime.options) : Json()}};
   out["SnapshotKey"] = container.snapshot_key;
   out["Snapshotter"] = container.snapshotter;
   out["CreatedAt"] = FormatRfc3339(container.created_at);
@@ -73,7 +83,8 @@ Result<int> Label(Session& session, const Values& values) {
   container.labels = ParseLabels(values.args, 1);
   metadata::FieldPaths paths;
   for (const auto& [key, value] : container.labels) paths.push_back(StrCat("labels.", key));
-  const metadata::Container done = TRY(session.containers().Update(session.scope(), std::move(container), paths));
+  const metadata::Container done =
+      TRY(session.containers().Update(session.scope(), std::move(container), paths));
   PrintLine(LabelText(done.labels, ""));
   return 0;
 }
@@ -85,12 +96,48 @@ Command ContainersCommand() {
   group.names = {"containers", "c", "container"};
   group.summary = "manage containers";
   group.commands = {
-      {{"create"}, "create container", "[flags] Image|RootFS CONTAINER [COMMAND] [ARG...]", "", {}, {}, NotInThisBuild("containers create")},
-      {{"info"}, "get info about a container", "CONTAINER", "", {BoolFlag({"spec"}, "only display the spec")}, {}, Connected(&Info)},
-      {{"list", "ls"}, "list containers", "[flags] [<filter>, ...]", "", {BoolFlag({"quiet", "q"}, "print only the container id")}, {}, Connected(&List)},
-      {{"label"}, "set and clear labels for a container", "[flags] CONTAINER [<key>=<value>, ...]", "", {}, {}, Connected(&Label)},
-      {{"checkpoint"}, "checkpoint a container", "CONTAINER REF", "", {}, {}, NotInThisBuild("containers checkpoint")},
-      {{"restore"}, "restore a container from checkpoint", "CONTAINER REF", "", {}, {}, NotInThisBuild("containers restore")},
+      {{"create"},
+       "create container",
+       "[flags] Image|RootFS CONTAINER [COMMAND] [ARG...]",
+       "",
+       {},
+       {},
+       NotInThisBuild("containers create")},
+      {{"info"},
+       "get info about a container",
+       "CONTAINER",
+       "",
+       {BoolFlag({"spec"}, "only display the spec")},
+       {},
+       Connected(&Info)},
+      {{"list", "ls"},
+       "list containers",
+       "[flags] [<filter>, ...]",
+       "",
+       {BoolFlag({"quiet", "q"}, "print only the container id")},
+       {},
+       Connected(&List)},
+      {{"label"},
+       "set and clear labels for a container",
+       "[flags] CONTAINER [<key>=<value>, ...]",
+       "",
+       {},
+       {},
+       Connected(&Label)},
+      {{"checkpoint"},
+       "checkpoint a container",
+       "CONTAINER REF",
+       "",
+       {},
+       {},
+       NotInThisBuild("containers checkpoint")},
+      {{"restore"},
+       "restore a container from checkpoint",
+       "CONTAINER REF",
+       "",
+       {},
+       {},
+       NotInThisBuild("containers restore")},
   };
   return group;
 }

@@ -13,7 +13,9 @@ namespace {
 
 constexpr size_t kChunk = size_t{1} << 20;
 
-std::string Age(Time since) { return HumanAge(std::max<int64_t>(0, Now().seconds - since.seconds)); }
+std::string Age(Time since) {
+  return HumanAge(std::max<int64_t>(0, Now().seconds - since.seconds));
+}
 
 Result<int> List(Session& session, const Values& values) {
   Table table(kTabbed);
@@ -23,7 +25,9 @@ Result<int> List(Session& session, const Values& values) {
     if (quiet) {
       PrintLine(info.digest.str());
     } else {
-      table.Row({info.digest.str(), DecimalSize(info.size), Age(info.created_at), LabelText(info.labels)}, /*trailing=*/false);
+      table.Row(
+          {info.digest.str(), DecimalSize(info.size), Age(info.created_at), LabelText(info.labels)},
+          /*trailing=*/false);
     }
     return Ok();
   }));
@@ -50,7 +54,8 @@ Result<int> Ingest(Session& session, const Values& values) {
   content::WriterOptions options;
   options.ref = values.Arg(0);
   options.total = values.Int("expected-size");
-  if (const std::string expected = values.Text("expected-digest"); !expected.empty()) options.expected = TRY(model::Digest::Parse(expected));
+  if (const std::string expected = values.Text("expected-digest"); !expected.empty())
+    options.expected = TRY(model::Digest::Parse(expected));
   const std::unique_ptr<content::Store> store = session.Content();
   const std::unique_ptr<content::Writer> writer = TRY(store->OpenWriter(options));
   const content::IngestStatus status = TRY(writer->GetStatus());
@@ -95,11 +100,13 @@ Result<int> Label(Session& session, const Values& values) {
 
 Result<int> Active(Session& session, const Values& values) {
   const std::unique_ptr<content::Store> store = session.Content();
-  const std::vector<content::IngestStatus> statuses =
-      TRY(store->ListStatuses(values.args.empty() ? content::Filters() : content::Filters{StrCat("ref~=", Quoted(values.Arg(0)))}));
+  const std::vector<content::IngestStatus> statuses = TRY(store->ListStatuses(
+      values.args.empty() ? content::Filters()
+                          : content::Filters{StrCat("ref~=", Quoted(values.Arg(0)))}));
   Table table(kTabbed);
   table.Row({"REF", "SIZE", "AGE"});
-  for (const content::IngestStatus& status : statuses) table.Row({status.ref, DecimalSize(status.offset), Age(status.started_at)});
+  for (const content::IngestStatus& status : statuses)
+    table.Row({status.ref, DecimalSize(status.offset), Age(status.started_at)});
   table.Print();
   return 0;
 }
@@ -111,18 +118,72 @@ Command ContentCommand() {
   group.names = {"content"};
   group.summary = "manage content";
   group.commands = {
-      {{"active"}, "display active transfers", "[flags] [<regexp>]", "",
-       {DurationFlag({"timeout", "t"}, "total timeout for fetch", "0s", "CONTAINERD_FETCH_TIMEOUT"), TextFlag({"root"}, "path to content store root")}, {}, Connected(&Active)},
-      {{"delete", "del", "remove", "rm"}, "permanently delete one or more blobs", "[<digest>, ...]", "", {}, {}, Connected(&Delete)},
-      {{"edit"}, "edit a blob and return a new digest", "[flags] <digest>", "", {}, {}, NotInThisBuild("content edit")},
-      {{"fetch"}, "fetch all content for an image into containerd", "[flags] <remote> <object>", "", {}, {}, NotInThisBuild("content fetch")},
-      {{"fetch-object"}, "retrieve objects from a remote", "[flags] <remote> <object> [<hint>, ...]", "", {}, {}, NotInThisBuild("content fetch-object")},
-      {{"push-object"}, "push an object to a remote", "[flags] <remote> <object> <type>", "", {}, {}, NotInThisBuild("content push-object")},
+      {{"active"},
+       "display active transfers",
+       "[flags] [<regexp>]",
+       "",
+       {DurationFlag({"timeout", "t"}, "total timeout for fetch", "0s", "CONTAINERD_FETCH_TIMEOUT"),
+        TextFlag({"root"}, "path to content store root")},
+       {},
+       Connected(&Active)},
+      {{"delete", "del", "remove", "rm"},
+       "permanently delete one or more blobs",
+       "[<digest>, ...]",
+       "",
+       {},
+       {},
+       Connected(&Delete)},
+      {{"edit"},
+       "edit a blob and return a new digest",
+       "[flags] <digest>",
+       "",
+       {},
+       {},
+       NotInThisBuild("content edit")},
+      {{"fetch"},
+       "fetch all content for an image into containerd",
+       "[flags] <remote> <object>",
+       "",
+       {},
+       {},
+       NotInThisBuild("content fetch")},
+      {{"fetch-object"},
+       "retrieve objects from a remote",
+       "[flags] <remote> <object> [<hint>, ...]",
+       "",
+       {},
+       {},
+       NotInThisBuild("content fetch-object")},
+      {{"push-object"},
+       "push an object to a remote",
+       "[flags] <remote> <object> <type>",
+       "",
+       {},
+       {},
+       NotInThisBuild("content push-object")},
       {{"get"}, "get the data for an object", "[<digest>, ...]", "", {}, {}, Connected(&Get)},
-      {{"ingest"}, "accept content into the store", "[flags] <key>", "",
-       {IntFlag({"expected-size"}, "validate against provided size"), TextFlag({"expected-digest"}, "verify content against expected digest")}, {}, Connected(&Ingest)},
-      {{"list", "ls"}, "list all blobs in the store", "[flags]", "", {BoolFlag({"quiet", "q"}, "print only the blob digest")}, {}, Connected(&List)},
-      {{"label"}, "add labels to content", "<digest> [<label>=<value> ...]", "", {}, {}, Connected(&Label)},
+      {{"ingest"},
+       "accept content into the store",
+       "[flags] <key>",
+       "",
+       {IntFlag({"expected-size"}, "validate against provided size"),
+        TextFlag({"expected-digest"}, "verify content against expected digest")},
+       {},
+       Connected(&Ingest)},
+      {{"list", "ls"},
+       "list all blobs in the store",
+       "[flags]",
+       "",
+       {BoolFlag({"quiet", "q"}, "print only the blob digest")},
+       {},
+       Connected(&List)},
+      {{"label"},
+       "add labels to content",
+       "<digest> [<label>=<value> ...]",
+       "",
+       {},
+       {},
+       Connected(&Label)},
   };
   return group;
 }

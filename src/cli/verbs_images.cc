@@ -17,10 +17,12 @@ constexpr int kMaxDepth = 16;  // of nested indices
 
 // Sizes of what `descriptor` names for the host: its documents, config and layers.
 Result<int64_t> SizeOf(content::Store& store, const model::Descriptor& descriptor, int depth = 0) {
-  if (depth > kMaxDepth) return InvalidArgumentError("index ", descriptor.digest.str(), ": nested too deeply");
+  if (depth > kMaxDepth)
+    return InvalidArgumentError("index ", descriptor.digest.str(), ": nested too deeply");
   int64_t total = descriptor.size;
   if (model::IsIndexType(descriptor.media_type)) {
-    const Result<model::Descriptor> manifest = image::SelectManifest(store, descriptor, model::HostPlatform());
+    const Result<model::Descriptor> manifest =
+        image::SelectManifest(store, descriptor, model::HostPlatform());
     if (!manifest.ok()) return manifest.error().Clone();
     const int64_t below = TRY(SizeOf(store, *manifest, depth + 1));
     return total + below;
@@ -30,7 +32,8 @@ Result<int64_t> SizeOf(content::Store& store, const model::Descriptor& descripto
   return total;
 }
 
-void AddPlatforms(content::Store& store, const model::Descriptor& descriptor, std::set<std::string>* out, int depth = 0) {
+void AddPlatforms(content::Store& store, const model::Descriptor& descriptor,
+                  std::set<std::string>* out, int depth = 0) {
   if (depth > kMaxDepth) return;
   if (descriptor.platform.has_value() && model::IsManifestType(descriptor.media_type)) {
     out->insert(model::FormatPlatform(model::NormalizePlatform(*descriptor.platform)));
@@ -57,20 +60,24 @@ Result<int> List(Session& session, const Values& values) {
       continue;
     }
     const Result<int64_t> size = SizeOf(*store, image.target);
-    if (!size.ok()) log::Error("failed calculating size for image " + image.name, {{"error", size.error().WireText()}});
+    if (!size.ok())
+      log::Error("failed calculating size for image " + image.name,
+                 {{"error", size.error().WireText()}});
     std::set<std::string> platforms;
     AddPlatforms(*store, image.target, &platforms);
     std::string platform_text;
-    for (const std::string& platform : platforms) platform_text += StrCat(platform_text.empty() ? "" : ",", platform);
-    table.Row({image.name, image.target.media_type, image.target.digest.str(), size.ok() ? BinarySize(*size) : "-",
-               platform_text.empty() ? "-" : platform_text, LabelText(image.labels)});
+    for (const std::string& platform : platforms)
+      platform_text += StrCat(platform_text.empty() ? "" : ",", platform);
+    table.Row({image.name, image.target.media_type, image.target.digest.str(),
+               size.ok() ? BinarySize(*size) : "-", platform_text.empty() ? "-" : platform_text,
+               LabelText(image.labels)});
   }
   if (!values.Bool("quiet")) table.Print();
   return 0;
 }
 
 struct Presence {
-  bool known = false;          // the manifest is there
+  bool known = false;  // the manifest is there
   size_t required = 0;
   size_t present = 0;
   int64_t required_bytes = 0;
@@ -78,9 +85,11 @@ struct Presence {
   bool unpacked = false;
 };
 
-Result<Presence> CheckImage(content::Store& store, snapshot::Snapshotter& snapshots, const model::Descriptor& target) {
+Result<Presence> CheckImage(content::Store& store, snapshot::Snapshotter& snapshots,
+                            const model::Descriptor& target) {
   Presence presence;
-  const Result<model::Descriptor> manifest = image::SelectManifest(store, target, model::HostPlatform());
+  const Result<model::Descriptor> manifest =
+      image::SelectManifest(store, target, model::HostPlatform());
   if (!manifest.ok()) {
     if (manifest.error().Is(Code::kNotFound)) return presence;
     return manifest.error().Clone();
@@ -119,14 +128,17 @@ Result<int> Check(Session& session, const Values& values) {
       status = "unavailable (0/?)";
     } else {
       complete = presence->present == presence->required;
-      status = StrCat(complete ? "complete (" : "incomplete (", presence->present, "/", presence->required, ")");
+      status = StrCat(complete ? "complete (" : "incomplete (", presence->present, "/",
+                      presence->required, ")");
       size = StrCat(BinarySize(presence->present_bytes), "/", BinarySize(presence->required_bytes));
     }
     const bool unpacked = presence.ok() && presence->unpacked;
     if (values.Bool("quiet")) {
       if (complete && unpacked) PrintLine(image.name);
     } else {
-      table.Row({image.name, image.target.media_type, image.target.digest.str(), status, size, unpacked ? "true" : "false"}, /*trailing=*/false);
+      table.Row({image.name, image.target.media_type, image.target.digest.str(), status, size,
+                 unpacked ? "true" : "false"},
+                /*trailing=*/false);
     }
   }
   if (!values.Bool("quiet")) table.Print();
@@ -144,8 +156,10 @@ Result<int> Remove(Session& session, const Values& values) {
     } else if (removed.error().Is(Code::kNotFound)) {
       log::Warn(StrCat("image ", Quoted(values.args[i]), ": not found"));
     } else {
-      log::Error(StrCat("unable to delete ", values.args[i]), {{"error", removed.error().WireText()}});
-      if (!first.has_value()) first = removed.error().Clone().Context(StrCat("unable to delete ", values.args[i]));
+      log::Error(StrCat("unable to delete ", values.args[i]),
+                 {{"error", removed.error().WireText()}});
+      if (!first.has_value())
+        first = removed.error().Clone().Context(StrCat("unable to delete ", values.args[i]));
     }
   }
   if (first.has_value()) return std::move(*first);
@@ -153,18 +167,21 @@ Result<int> Remove(Session& session, const Values& values) {
 }
 
 Result<int> Tag(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("please provide an image name to tag from");
+  if (values.Arg(0).empty())
+    return InvalidArgumentError("please provide an image name to tag from");
   if (values.args.size() < 2) return InvalidArgumentError("please provide an image name to tag to");
   metadata::Image source = TRY(session.images().Get(session.ns(), values.Arg(0)));
   for (size_t i = 1; i < values.args.size(); ++i) {
     const std::string& name = values.args[i];
     if (!values.Bool("skip-reference-check")) {
-      const std::string normal = TRY(model::NormalizeDockerReference(name).Context(StrCat("error parsing reference: ", Quoted(name), " is not a valid repository/tag")));
+      const std::string normal = TRY(model::NormalizeDockerReference(name).Context(
+          StrCat("error parsing reference: ", Quoted(name), " is not a valid repository/tag")));
     }
     metadata::Image target = source;
     target.name = name;
     Result<metadata::Image> made = session.images().Create(session.scope(), target, std::nullopt);
-    if (!made.ok() && made.error().Is(Code::kAlreadyExists) && (values.Bool("force") || !values.Bool("local"))) {
+    if (!made.ok() && made.error().Is(Code::kAlreadyExists) &&
+        (values.Bool("force") || !values.Bool("local"))) {
       made = session.images().Update(session.scope(), target, {}, std::nullopt);
     }
     if (!made.ok()) return std::move(made).TakeError();
@@ -184,7 +201,8 @@ Result<int> Label(Session& session, const Values& values) {
   } else {
     for (const auto& [key, value] : image.labels) paths.push_back(StrCat("labels.", key));
   }
-  const metadata::Image done = TRY(session.images().Update(session.scope(), std::move(image), paths, std::nullopt));
+  const metadata::Image done =
+      TRY(session.images().Update(session.scope(), std::move(image), paths, std::nullopt));
   PrintLine(LabelText(done.labels, ""));
   return 0;
 }
@@ -194,7 +212,8 @@ Result<int> Prune(Session& session, const Values& values) {
     log::Warn("No images pruned. `image prune` requires --all to be specified.");
     return 0;
   }
-  const std::vector<metadata::Container> containers = TRY(session.containers().List(session.ns(), {}));
+  const std::vector<metadata::Container> containers =
+      TRY(session.containers().List(session.ns(), {}));
   const std::vector<metadata::Image> images = TRY(session.images().List(session.ns(), {}));
   std::set<std::string> used;
   for (const metadata::Container& container : containers) used.insert(container.image);
@@ -218,22 +237,93 @@ Command ImagesCommand() {
   group.summary = "manage images";
   const Flag quiet = BoolFlag({"quiet", "q"}, "print only the image refs");
   group.commands = {
-      {{"check"}, "check existing images to ensure all content is available locally", "[flags] [<filter>, ...]", "", {quiet, SnapshotterFlag()}, {}, Connected(&Check)},
-      {{"export"}, "export images", "[flags] <out> <image> ...", "", {}, {}, NotInThisBuild("images export")},
+      {{"check"},
+       "check existing images to ensure all content is available locally",
+       "[flags] [<filter>, ...]",
+       "",
+       {quiet, SnapshotterFlag()},
+       {},
+       Connected(&Check)},
+      {{"export"},
+       "export images",
+       "[flags] <out> <image> ...",
+       "",
+       {},
+       {},
+       NotInThisBuild("images export")},
       {{"import"}, "import images", "[flags] <in>", "", {}, {}, NotInThisBuild("images import")},
-      {{"list", "ls"}, "list images known to containerd", "[flags] [<filter>, ...]", "", {quiet}, {}, Connected(&List)},
-      {{"mount"}, "mount an image to a target path", "[flags] <ref> <target>", "", {}, {}, NotInThisBuild("images mount")},
-      {{"unmount"}, "unmount the image from the target", "[flags] <target>", "", {}, {}, NotInThisBuild("images unmount")},
-      {{"pull"}, "pull an image from a remote", "[flags] <ref>", "", {}, {}, NotInThisBuild("images pull")},
-      {{"push"}, "push an image to a remote", "[flags] <remote> [<local>]", "", {}, {}, NotInThisBuild("images push")},
-      {{"prune"}, "remove unused images", "[flags]", "", {BoolFlag({"all"}, "remove all unused images, not just dangling ones")}, {}, Connected(&Prune)},
-      {{"delete", "del", "remove", "rm"}, "remove one or more images by reference", "[flags] <ref> [<ref>, ...]", "",
-       {BoolFlag({"sync"}, "Synchronously remove image and all associated resources")}, {}, Connected(&Remove)},
-      {{"tag"}, "tag an image", "[flags] <source_ref> <target_ref> [<target_ref>, ...]", "",
-       {BoolFlag({"force"}, "force target_ref to be created, regardless if it already exists"), BoolFlag({"local"}, "run tag locally rather than through transfer API"),
-        BoolFlag({"skip-reference-check"}, "skip the strict check for reference names")}, {}, Connected(&Tag)},
-      {{"label"}, "set and clear labels for an image", "[flags] <name> [<key>=<value>, ...]", "", {BoolFlag({"replace-all", "r"}, "replace all labels")}, {}, Connected(&Label)},
-      {{"convert"}, "convert an image", "[flags] <source_ref> <target_ref>", "", {}, {}, NotInThisBuild("images convert")},
+      {{"list", "ls"},
+       "list images known to containerd",
+       "[flags] [<filter>, ...]",
+       "",
+       {quiet},
+       {},
+       Connected(&List)},
+      {{"mount"},
+       "mount an image to a target path",
+       "[flags] <ref> <target>",
+       "",
+       {},
+       {},
+       NotInThisBuild("images mount")},
+      {{"unmount"},
+       "unmount the image from the target",
+       "[flags] <target>",
+       "",
+       {},
+       {},
+       NotInThisBuild("images unmount")},
+      {{"pull"},
+       "pull an image from a remote",
+       "[flags] <ref>",
+       "",
+       {},
+       {},
+       NotInThisBuild("images pull")},
+      {{"push"},
+       "push an image to a remote",
+       "[flags] <remote> [<local>]",
+       "",
+       {},
+       {},
+       NotInThisBuild("images push")},
+      {{"prune"},
+       "remove unused images",
+       "[flags]",
+       "",
+       {BoolFlag({"all"}, "remove all unused images, not just dangling ones")},
+       {},
+       Connected(&Prune)},
+      {{"delete", "del", "remove", "rm"},
+       "remove one or more images by reference",
+       "[flags] <ref> [<ref>, ...]",
+       "",
+       {BoolFlag({"sync"}, "Synchronously remove image and all associated resources")},
+       {},
+       Connected(&Remove)},
+      {{"tag"},
+       "tag an image",
+       "[flags] <source_ref> <target_ref> [<target_ref>, ...]",
+       "",
+       {BoolFlag({"force"}, "force target_ref to be created, regardless if it already exists"),
+        BoolFlag({"local"}, "run tag locally rather than through transfer API"),
+        BoolFlag({"skip-reference-check"}, "skip the strict check for reference names")},
+       {},
+       Connected(&Tag)},
+      {{"label"},
+       "set and clear labels for an image",
+       "[flags] <name> [<key>=<value>, ...]",
+       "",
+       {BoolFlag({"replace-all", "r"}, "replace all labels")},
+       {},
+       Connected(&Label)},
+      {{"convert"},
+       "convert an image",
+       "[flags] <source_ref> <target_ref>",
+       "",
+       {},
+       {},
+       NotInThisBuild("images convert")},
   };
   return group;
 }

@@ -39,7 +39,8 @@ Result<int> Remove(Session& session, const Values& values) {
     }
     if (removed.error().Is(Code::kNotFound)) continue;  // the original is silent here
     log::Error(StrCat("unable to delete ", name), {{"error", removed.error().WireText()}});
-    if (!first.has_value()) first = removed.error().Clone().Context(StrCat("unable to delete ", name));
+    if (!first.has_value())
+      first = removed.error().Clone().Context(StrCat("unable to delete ", name));
   }
   if (first.has_value()) return std::move(*first);
   return 0;
@@ -50,7 +51,8 @@ Result<int> Label(Session& session, const Values& values) {
   const model::Labels labels = ParseLabels(values.args, 1);
   metadata::FieldPaths paths;
   for (const auto& [key, value] : labels) paths.push_back(StrCat("labels.", key));
-  const model::Labels done = TRY(session.namespaces().Update(model::Namespace(values.Arg(0)), labels, paths));
+  const model::Labels done =
+      TRY(session.namespaces().Update(model::Namespace(values.Arg(0)), labels, paths));
   return 0;
 }
 
@@ -61,11 +63,34 @@ Command NamespacesCommand() {
   group.names = {"namespaces", "namespace", "ns"};
   group.summary = "manage namespaces";
   group.commands = {
-      {{"create", "c"}, "create a new namespace", "<name> [<key>=<value>]", "", {}, {}, Connected(&Create)},
-      {{"list", "ls"}, "list namespaces", "[flags]", "", {BoolFlag({"quiet", "q"}, "print only the namespace name")}, {}, Connected(&List)},
-      {{"remove", "rm"}, "remove one or more namespaces", "<name> [<name>, ...]", "",
-       {BoolFlag({"cgroup", "c"}, "delete the namespace's cgroup")}, {}, Connected(&Remove)},
-      {{"label"}, "set and clear labels for a namespace", "<name> [<key>=<value>, ...]", "", {}, {}, Connected(&Label)},
+      {{"create", "c"},
+       "create a new namespace",
+       "<name> [<key>=<value>]",
+       "",
+       {},
+       {},
+       Connected(&Create)},
+      {{"list", "ls"},
+       "list namespaces",
+       "[flags]",
+       "",
+       {BoolFlag({"quiet", "q"}, "print only the namespace name")},
+       {},
+       Connected(&List)},
+      {{"remove", "rm"},
+       "remove one or more namespaces",
+       "<name> [<name>, ...]",
+       "",
+       {BoolFlag({"cgroup", "c"}, "delete the namespace's cgroup")},
+       {},
+       Connected(&Remove)},
+      {{"label"},
+       "set and clear labels for a namespace",
+       "<name> [<key>=<value>, ...]",
+       "",
+       {},
+       {},
+       Connected(&Label)},
   };
   return group;
 }

@@ -18,8 +18,10 @@ model::Labels RootLabel() { return {{kGcRoot, FormatRfc3339({Now().seconds, 0})}
 void PrintMounts(const std::string& target, const std::vector<model::Mount>& mounts) {
   for (const model::Mount& mount : mounts) {
     std::string options;
-    for (const std::string& option : mount.options) options += StrCat(options.empty() ? "" : ",", option);
-    PrintLine(StrCat("mount -t ", mount.type, " ", mount.source, " ", target, mount.target.empty() ? "" : "/", mount.target, " -o ", options));
+    for (const std::string& option : mount.options)
+      options += StrCat(options.empty() ? "" : ",", option);
+    PrintLine(StrCat("mount -t ", mount.type, " ", mount.source, " ", target,
+                     mount.target.empty() ? "" : "/", mount.target, " -o ", options));
   }
 }
 
@@ -27,9 +29,13 @@ std::string MountsJson(const std::vector<model::Mount>& mounts) {
   std::string out = "[";
   for (size_t i = 0; i < mounts.size(); ++i) {
     std::string options;
-    for (const std::string& option : mounts[i].options) options += StrCat(options.empty() ? "\n            " : ",\n            ", log::JsonString(option));
-    out += StrCat(i > 0 ? "," : "", "\n    {\n        \"Type\": ", log::JsonString(mounts[i].type), ",\n        \"Source\": ", log::JsonString(mounts[i].source),
-                  ",\n        \"Target\": ", log::JsonString(mounts[i].target), ",\n        \"Options\": [", options, "\n        ]\n    }");
+    for (const std::string& option : mounts[i].options)
+      options +=
+          StrCat(options.empty() ? "\n            " : ",\n            ", log::JsonString(option));
+    out += StrCat(i > 0 ? "," : "", "\n    {\n        \"Type\": ", log::JsonString(mounts[i].type),
+                  ",\n        \"Source\": ", log::JsonString(mounts[i].source),
+                  ",\n        \"Target\": ", log::JsonString(mounts[i].target),
+                  ",\n        \"Options\": [", options, "\n        ]\n    }");
   }
   return out + "\n]";
 }
@@ -48,7 +54,9 @@ Result<int> List(Session& session, const Values& values) {
 
 template <bool kView>
 Result<int> Prepare(Session& session, const Values& values) {
-  if (values.args.empty() || values.args.size() > 2) return InvalidArgumentError("usage: snapshots ", kView ? "view" : "prepare", " [flags] <key> [<parent>]");
+  if (values.args.empty() || values.args.size() > 2)
+    return InvalidArgumentError("usage: snapshots ", kView ? "view" : "prepare",
+                                " [flags] <key> [<parent>]");
   const auto snapshots = TRY(session.Snapshots(values));
   std::vector<model::Mount> mounts;
   if constexpr (kView) {
@@ -56,13 +64,15 @@ Result<int> Prepare(Session& session, const Values& values) {
   } else {
     mounts = TRY(snapshots->Prepare(values.Arg(0), values.Arg(1), RootLabel()));
   }
-  if (const std::string target = values.Text("target"); !target.empty()) PrintMounts(target, mounts);
+  if (const std::string target = values.Text("target"); !target.empty())
+    PrintMounts(target, mounts);
   if (values.Bool("mounts")) PrintLine(MountsJson(mounts));
   return 0;
 }
 
 Result<int> Mounts(Session& session, const Values& values) {
-  if (values.args.size() != 2) return InvalidArgumentError("usage: snapshots mounts <target> <key>");
+  if (values.args.size() != 2)
+    return InvalidArgumentError("usage: snapshots mounts <target> <key>");
   const auto snapshots = TRY(session.Snapshots(values));
   const std::vector<model::Mount> mounts = TRY(snapshots->Mounts(values.Arg(1)));
   PrintMounts(values.Arg(0), mounts);
@@ -70,7 +80,8 @@ Result<int> Mounts(Session& session, const Values& values) {
 }
 
 Result<int> Commit(Session& session, const Values& values) {
-  if (values.args.size() != 2) return InvalidArgumentError("usage: snapshots commit <key> <active>");
+  if (values.args.size() != 2)
+    return InvalidArgumentError("usage: snapshots commit <key> <active>");
   const auto snapshots = TRY(session.Snapshots(values));
   TRY(snapshots->Commit(values.Arg(0), values.Arg(1), {RootLabel(), ""}));
   return 0;
@@ -78,7 +89,8 @@ Result<int> Commit(Session& session, const Values& values) {
 
 Result<int> Remove(Session& session, const Values& values) {
   const auto snapshots = TRY(session.Snapshots(values));
-  for (const std::string& key : values.args) TRY(snapshots->Remove(key).Context(StrCat("failed to remove ", Quoted(key))));
+  for (const std::string& key : values.args)
+    TRY(snapshots->Remove(key).Context(StrCat("failed to remove ", Quoted(key))));
   return 0;
 }
 
@@ -86,19 +98,21 @@ Result<int> Info(Session& session, const Values& values) {
   if (values.args.size() != 1) return InvalidArgumentError("usage: snapshots info <key>");
   const auto snapshots = TRY(session.Snapshots(values));
   const snapshot::Info info = TRY(snapshots->Stat(values.Arg(0)));
-  std::string out = StrCat("{\n    \"Kind\": ", log::JsonString(snapshot::KindName(info.kind)), ",\n    \"Name\": ", log::JsonString(info.name));
+  std::string out = StrCat("{\n    \"Kind\": ", log::JsonString(snapshot::KindName(info.kind)),
+                           ",\n    \"Name\": ", log::JsonString(info.name));
   if (!info.parent.empty()) out += StrCat(",\n    \"Parent\": ", log::JsonString(info.parent));
   if (!info.labels.empty()) {
     out += ",\n    \"Labels\": {";
     bool first = true;
     for (const auto& [key, value] : info.labels) {
-      out += StrCat(first ? "" : ",", "\n        ", log::JsonString(key), ": ", log::JsonString(value));
+      out += StrCat(first ? "" : ",", "\n        ", log::JsonString(key), ": ",
+                    log::JsonString(value));
       first = false;
     }
     out += "\n    }";
   }
-  PrintLine(StrCat(out, ",\n    \"Created\": ", log::JsonString(FormatRfc3339(info.created_at)), ",\n    \"Updated\": ",
-                   log::JsonString(FormatRfc3339(info.updated_at)), "\n}"));
+  PrintLine(StrCat(out, ",\n    \"Created\": ", log::JsonString(FormatRfc3339(info.created_at)),
+                   ",\n    \"Updated\": ", log::JsonString(FormatRfc3339(info.updated_at)), "\n}"));
   return 0;
 }
 
@@ -115,7 +129,8 @@ Result<int> Usage(Session& session, const Values& values) {
   table.Row({"KEY", "SIZE", "INODES"});
   for (const std::string& key : keys) {
     const snapshot::Usage usage = TRY(snapshots->GetUsage(key));
-    table.Row({key, values.Bool("b") ? StrCat(usage.size) : BinarySize(usage.size), StrCat(usage.inodes)});
+    table.Row({key, values.Bool("b") ? StrCat(usage.size) : BinarySize(usage.size),
+               StrCat(usage.inodes)});
   }
   table.Print();
   return 0;
@@ -134,7 +149,8 @@ Result<int> Label(Session& session, const Values& values) {
   return 0;
 }
 
-void PrintTree(const std::map<std::string, std::vector<std::string>>& children, const std::string& key, size_t depth) {
+void PrintTree(const std::map<std::string, std::vector<std::string>>& children,
+               const std::string& key, size_t depth) {
   for (size_t i = 0; i < depth; ++i) Print("  ");
   Print(depth == 0 ? " " : " \\_ ");
   PrintLine(key);
@@ -162,20 +178,76 @@ Command SnapshotsCommand() {
   group.names = {"snapshots", "snapshot"};
   group.summary = "manage snapshots";
   group.flags = {SnapshotterFlag()};
-  const std::vector<Flag> prepare = {TextFlag({"target", "t"}, "mount target path, will print mount, if provided"), BoolFlag({"mounts"}, "Print out snapshot mounts as JSON")};
+  const std::vector<Flag> prepare = {
+      TextFlag({"target", "t"}, "mount target path, will print mount, if provided"),
+      BoolFlag({"mounts"}, "Print out snapshot mounts as JSON")};
   group.commands = {
-      {{"commit"}, "commit an active snapshot into the provided name", "<key> <active>", "", {}, {}, Connected(&Commit)},
-      {{"diff"}, "get the diff of two snapshots. the default second snapshot is the first snapshot's parent.", "[flags] <idA> [<idB>]", "", {}, {}, NotInThisBuild("snapshots diff")},
+      {{"commit"},
+       "commit an active snapshot into the provided name",
+       "<key> <active>",
+       "",
+       {},
+       {},
+       Connected(&Commit)},
+      {{"diff"},
+       "get the diff of two snapshots. the default second snapshot is the first snapshot's parent.",
+       "[flags] <idA> [<idB>]",
+       "",
+       {},
+       {},
+       NotInThisBuild("snapshots diff")},
       {{"info"}, "get info about a snapshot", "<key>", "", {}, {}, Connected(&Info)},
       {{"list", "ls"}, "list snapshots", "", "", {}, {}, Connected(&List)},
-      {{"mounts", "m", "mount"}, "mount gets mount commands for the snapshots", "<target> <key>", "", {BoolFlag({"temp"}, "mount temporarily")}, {}, Connected(&Mounts)},
-      {{"prepare"}, "prepare a snapshot from a committed snapshot", "[flags] <key> [<parent>]", "", prepare, {}, Connected(&Prepare<false>)},
-      {{"delete", "del", "remove", "rm"}, "remove snapshots", "<key> [<key>, ...]", "", {}, {}, Connected(&Remove)},
-      {{"label"}, "add labels to content", "<name> [<label>=<value> ...]", "", {}, {}, Connected(&Label)},
+      {{"mounts", "m", "mount"},
+       "mount gets mount commands for the snapshots",
+       "<target> <key>",
+       "",
+       {BoolFlag({"temp"}, "mount temporarily")},
+       {},
+       Connected(&Mounts)},
+      {{"prepare"},
+       "prepare a snapshot from a committed snapshot",
+       "[flags] <key> [<parent>]",
+       "",
+       prepare,
+       {},
+       Connected(&Prepare<false>)},
+      {{"delete", "del", "remove", "rm"},
+       "remove snapshots",
+       "<key> [<key>, ...]",
+       "",
+       {},
+       {},
+       Connected(&Remove)},
+      {{"label"},
+       "add labels to content",
+       "<name> [<label>=<value> ...]",
+       "",
+       {},
+       {},
+       Connected(&Label)},
       {{"tree"}, "display tree view of snapshot branches", "", "", {}, {}, Connected(&Tree)},
-      {{"unpack"}, "unpack applies layers from a manifest to a snapshot", "[flags] <digest>", "", {}, {}, NotInThisBuild("snapshots unpack")},
-      {{"usage"}, "usage snapshots", "[flags] [<key>, ...]", "", {BoolFlag({"b"}, "display size in bytes")}, {}, Connected(&Usage)},
-      {{"view"}, "create a read-only snapshot from a committed snapshot", "[flags] <key> [<parent>]", "", prepare, {}, Connected(&Prepare<true>)},
+      {{"unpack"},
+       "unpack applies layers from a manifest to a snapshot",
+       "[flags] <digest>",
+       "",
+       {},
+       {},
+       NotInThisBuild("snapshots unpack")},
+      {{"usage"},
+       "usage snapshots",
+       "[flags] [<key>, ...]",
+       "",
+       {BoolFlag({"b"}, "display size in bytes")},
+       {},
+       Connected(&Usage)},
+      {{"view"},
+       "create a read-only snapshot from a committed snapshot",
+       "[flags] <key> [<parent>]",
+       "",
+       prepare,
+       {},
+       Connected(&Prepare<true>)},
   };
   return group;
 }

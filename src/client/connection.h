@@ -17,15 +17,16 @@
 namespace corten::client {
 
 struct ConnectOptions {
-  std::string address = "/run/containerd/containerd.sock";   // bare path or unix://PATH
-  std::chrono::milliseconds connect_timeout{10000};           // for the first connection
-  std::optional<std::chrono::steady_clock::time_point> deadline;  // for everything done on the connection
+  std::string address = "/run/containerd/containerd.sock";  // bare path or unix://PATH
+  std::chrono::milliseconds connect_timeout{10000};         // for the first connection
+  std::optional<std::chrono::steady_clock::time_point>
+      deadline;  // for everything done on the connection
 };
 
 class Connection {
  public:
-  // Waits until the daemon answers. kNotFound: no such socket (the text names it); kUnavailable: nobody listens;
-  // kDeadlineExceeded.
+  // Waits until the daemon answers. kNotFound: no such socket (the text names it); kUnavailable:
+  // nobody listens; kDeadlineExceeded.
   static Result<std::shared_ptr<Connection>> Open(const ConnectOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
@@ -33,12 +34,14 @@ class Connection {
   void Prepare(grpc::ClientContext* context, const model::Scope& scope) const;
 
  private:
-  Connection(std::shared_ptr<grpc::Channel> channel, const ConnectOptions& options) : channel_(std::move(channel)), options_(options) {}
+  Connection(std::shared_ptr<grpc::Channel> channel, const ConnectOptions& options)
+      : channel_(std::move(channel)), options_(options) {}
   std::shared_ptr<grpc::Channel> channel_;  // shared with the stubs made from it
   ConnectOptions options_;
 };
 
-// What a daemon answered: Ok, or its error with code and text (the code's marker dropped, see wire/status.h).
+// What a daemon answered: Ok, or its error with code and text (the code's marker dropped, see
+// wire/status.h).
 Status FromGrpc(const grpc::Status& status);
 
 }  // namespace corten::client

@@ -1,7 +1,7 @@
 // The contracts, carried out by a daemon on the other end of a connection.
 //
-// Everything that works on a contract (pull, unpack, import, export) therefore works on a remote daemon unchanged.
-// Thread-safe, as the contracts are. Each object keeps the connection alive.
+// Everything that works on a contract (pull, unpack, import, export) therefore works on a remote
+// daemon unchanged. Thread-safe, as the contracts are. Each object keeps the connection alive.
 #pragma once
 
 #include <memory>

@@ -21,7 +21,8 @@ namespace leases = containerd::services::leases::v1;
 // One unary call: method(context, request, response).
 template <typename Stub, typename Request, typename Response>
 Status CallUnary(const Connection& connection, const model::Scope& scope, Stub& stub,
-                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request, Response* response) {
+                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                 const Request& request, Response* response) {
   grpc::ClientContext context;
   connection.Prepare(&context, scope);
   return FromGrpc((stub.*method)(&context, request, response));
@@ -33,7 +34,9 @@ void AddPaths(const std::vector<std::string>& paths, google::protobuf::FieldMask
 
 class Namespaces final : public metadata::NamespaceStore {
  public:
-  explicit Namespaces(ConnectionPtr connection) : connection_(std::move(connection)), stub_(namespaces::Namespaces::NewStub(connection_->channel())) {}
+  explicit Namespaces(ConnectionPtr connection)
+      : connection_(std::move(connection)),
+        stub_(namespaces::Namespaces::NewStub(connection_->channel())) {}
 
   Status Create(const model::Namespace& ns, const model::Labels& labels) override {
     namespaces::CreateNamespaceRequest request;
@@ -49,7 +52,8 @@ class Namespaces final : public metadata::NamespaceStore {
     TRY(CallUnary(*connection_, {}, *stub_, &Stub::Get, request, &response));
     return FromProto(response.namespace_().labels());
   }
-  Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels, const metadata::FieldPaths& paths) override {
+  Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels,
+                               const metadata::FieldPaths& paths) override {
     namespaces::UpdateNamespaceRequest request;
     request.mutable_namespace_()->set_name(ns.str());
     ToProto(labels, request.mutable_namespace_()->mutable_labels());
@@ -60,7 +64,8 @@ class Namespaces final : public metadata::NamespaceStore {
   }
   Result<std::vector<model::Namespace>> List() override {
     namespaces::ListNamespacesResponse response;
-    TRY(CallUnary(*connection_, {}, *stub_, &Stub::List, namespaces::ListNamespacesRequest(), &response));
+    TRY(CallUnary(*connection_, {}, *stub_, &Stub::List, namespaces::ListNamespacesRequest(),
+                  &response));
     std::vector<model::Namespace> out;
     for (const namespaces::Namespace& ns : response.namespaces()) out.emplace_back(ns.name());
     return out;
@@ -80,17 +85,22 @@ class Namespaces final : public metadata::NamespaceStore {
 
 class Containers final : public metadata::ContainerStore {
  public:
-  explicit Containers(ConnectionPtr connection) : connection_(std::move(connection)), stub_(containers::Containers::NewStub(connection_->channel())) {}
+  explicit Containers(ConnectionPtr connection)
+      : connection_(std::move(connection)),
+        stub_(containers::Containers::NewStub(connection_->channel())) {}
 
-  Result<metadata::Container> Get(const model::Namespace& ns, const model::ContainerId& id) override {
+  Result<metadata::Container> Get(const model::Namespace& ns,
+                                  const model::ContainerId& id) override {
     containers::GetContainerRequest request;
     request.set_id(id.str());
     containers::GetContainerResponse response;
     TRY(CallUnary(*connection_, {ns, {}}, *stub_, &Stub::Get, request, &response));
     return FromProto(response.container());
   }
-  // By the streaming call, so that no number of containers meets the message limit; by List where the daemon lacks it.
-  Result<std::vector<metadata::Container>> List(const model::Namespace& ns, const metadata::Filters& filters) override {
+  // By the streaming call, so that no number of containers meets the message limit; by List where
+  // the daemon lacks it.
+  Result<std::vector<metadata::Container>> List(const model::Namespace& ns,
+                                                const metadata::Filters& filters) override {
     containers::ListContainersRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
     std::vector<metadata::Container> out;
@@ -107,17 +117,20 @@ class Containers final : public metadata::ContainerStore {
     containers::ListContainersResponse response;
     TRY(CallUnary(*connection_, {ns, {}}, *stub_, &Stub::List, request, &response));
     out.clear();
-    for (const containers::Container& container : response.containers()) out.push_back(FromProto(container));
+    for (const containers::Container& container : response.containers())
+      out.push_back(FromProto(container));
     return out;
   }
-  Result<metadata::Container> Create(const model::Scope& scope, metadata::Container container) override {
+  Result<metadata::Container> Create(const model::Scope& scope,
+                                     metadata::Container container) override {
     containers::CreateContainerRequest request;
     ToProto(container, request.mutable_container());
     containers::CreateContainerResponse response;
     TRY(CallUnary(*connection_, scope, *stub_, &Stub::Create, request, &response));
     return FromProto(response.container());
   }
-  Result<metadata::Container> Update(const model::Scope& scope, metadata::Container container, const metadata::FieldPaths& paths) override {
+  Result<metadata::Container> Update(const model::Scope& scope, metadata::Container container,
+                                     const metadata::FieldPaths& paths) override {
     containers::UpdateContainerRequest request;
     ToProto(container, request.mutable_container());
     AddPaths(paths, request.mutable_update_mask());
@@ -140,7 +153,9 @@ class Containers final : public metadata::ContainerStore {
 
 class Images final : public metadata::ImageStore {
  public:
-  explicit Images(ConnectionPtr connection) : connection_(std::move(connection)), stub_(images::Images::NewStub(connection_->channel())) {}
+  explicit Images(ConnectionPtr connection)
+      : connection_(std::move(connection)),
+        stub_(images::Images::NewStub(connection_->channel())) {}
 
   Result<metadata::Image> Get(const model::Namespace& ns, const std::string& name) override {
     images::GetImageRequest request;
@@ -149,7 +164,8 @@ class Images final : public metadata::ImageStore {
     TRY(CallUnary(*connection_, {ns, {}}, *stub_, &Stub::Get, request, &response));
     return FromProto(response.image());
   }
-  Result<std::vector<metadata::Image>> List(const model::Namespace& ns, const metadata::Filters& filters) override {
+  Result<std::vector<metadata::Image>> List(const model::Namespace& ns,
+                                            const metadata::Filters& filters) override {
     images::ListImagesRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
     images::ListImagesResponse response;
@@ -161,7 +177,8 @@ class Images final : public metadata::ImageStore {
     }
     return out;
   }
-  Result<metadata::Image> Create(const model::Scope& scope, metadata::Image image, std::optional<Time> epoch) override {
+  Result<metadata::Image> Create(const model::Scope& scope, metadata::Image image,
+                                 std::optional<Time> epoch) override {
     images::CreateImageRequest request;
     ToProto(image, request.mutable_image());
     if (epoch.has_value()) ToProto(*epoch, request.mutable_source_date_epoch());
@@ -169,7 +186,8 @@ class Images final : public metadata::ImageStore {
     TRY(CallUnary(*connection_, scope, *stub_, &Stub::Create, request, &response));
     return FromProto(response.image());
   }
-  Result<metadata::Image> Update(const model::Scope& scope, metadata::Image image, const metadata::FieldPaths& paths,
+  Result<metadata::Image> Update(const model::Scope& scope, metadata::Image image,
+                                 const metadata::FieldPaths& paths,
                                  std::optional<Time> epoch) override {
     images::UpdateImageRequest request;
     ToProto(image, request.mutable_image());
@@ -179,7 +197,8 @@ class Images final : public metadata::ImageStore {
     TRY(CallUnary(*connection_, scope, *stub_, &Stub::Update, request, &response));
     return FromProto(response.image());
   }
-  Status Delete(const model::Scope& scope, const std::string& name, const DeleteOptions& options) override {
+  Status Delete(const model::Scope& scope, const std::string& name,
+                const DeleteOptions& options) override {
     images::DeleteImageRequest request;
     request.set_name(name);
     request.set_sync(options.synchronous);
@@ -196,7 +215,9 @@ class Images final : public metadata::ImageStore {
 
 class Leases final : public metadata::LeaseStore {
  public:
-  explicit Leases(ConnectionPtr connection) : connection_(std::move(connection)), stub_(leases::Leases::NewStub(connection_->channel())) {}
+  explicit Leases(ConnectionPtr connection)
+      : connection_(std::move(connection)),
+        stub_(leases::Leases::NewStub(connection_->channel())) {}
 
   Result<metadata::Lease> Create(const model::Namespace& ns, metadata::Lease lease) override {
     leases::CreateRequest request;
@@ -213,7 +234,8 @@ class Leases final : public metadata::LeaseStore {
     google::protobuf::Empty response;
     return CallUnary(*connection_, {ns, {}}, *stub_, &Stub::Delete, request, &response);
   }
-  Result<std::vector<metadata::Lease>> List(const model::Namespace& ns, const metadata::Filters& filters) override {
+  Result<std::vector<metadata::Lease>> List(const model::Namespace& ns,
+                                            const metadata::Filters& filters) override {
     leases::ListRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
     leases::ListResponse response;
@@ -222,7 +244,8 @@ class Leases final : public metadata::LeaseStore {
     for (const leases::Lease& lease : response.leases()) out.push_back(FromProto(lease));
     return out;
   }
-  Status AddResource(const model::Namespace& ns, const model::LeaseId& id, const metadata::LeaseResource& resource) override {
+  Status AddResource(const model::Namespace& ns, const model::LeaseId& id,
+                     const metadata::LeaseResource& resource) override {
     leases::AddResourceRequest request;
     request.set_id(id.str());
     request.mutable_resource()->set_id(resource.id);
@@ -230,7 +253,8 @@ class Leases final : public metadata::LeaseStore {
     google::protobuf::Empty response;
     return CallUnary(*connection_, {ns, {}}, *stub_, &Stub::AddResource, request, &response);
   }
-  Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id, const metadata::LeaseResource& resource) override {
+  Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id,
+                        const metadata::LeaseResource& resource) override {
     leases::DeleteResourceRequest request;
     request.set_id(id.str());
     request.mutable_resource()->set_id(resource.id);
@@ -238,13 +262,15 @@ class Leases final : public metadata::LeaseStore {
     google::protobuf::Empty response;
     return CallUnary(*connection_, {ns, {}}, *stub_, &Stub::DeleteResource, request, &response);
   }
-  Result<std::vector<metadata::LeaseResource>> ListResources(const model::Namespace& ns, const model::LeaseId& id) override {
+  Result<std::vector<metadata::LeaseResource>> ListResources(const model::Namespace& ns,
+                                                             const model::LeaseId& id) override {
     leases::ListResourcesRequest request;
     request.set_id(id.str());
     leases::ListResourcesResponse response;
     TRY(CallUnary(*connection_, {ns, {}}, *stub_, &Stub::ListResources, request, &response));
     std::vector<metadata::LeaseResource> out;
-    for (const leases::Resource& resource : response.resources()) out.push_back({resource.id(), resource.type()});
+    for (const leases::Resource& resource : response.resources())
+      out.push_back({resource.id(), resource.type()});
     return out;
   }
 
@@ -256,9 +282,17 @@ class Leases final : public metadata::LeaseStore {
 
 }  // namespace
 
-std::unique_ptr<metadata::NamespaceStore> RemoteNamespaces(ConnectionPtr connection) { return std::make_unique<Namespaces>(std::move(connection)); }
-std::unique_ptr<metadata::ContainerStore> RemoteContainers(ConnectionPtr connection) { return std::make_unique<Containers>(std::move(connection)); }
-std::unique_ptr<metadata::ImageStore> RemoteImages(ConnectionPtr connection) { return std::make_unique<Images>(std::move(connection)); }
-std::unique_ptr<metadata::LeaseStore> RemoteLeases(ConnectionPtr connection) { return std::make_unique<Leases>(std::move(connection)); }
+std::unique_ptr<metadata::NamespaceStore> RemoteNamespaces(ConnectionPtr connection) {
+  return std::make_unique<Namespaces>(std::move(connection));
+}
+std::unique_ptr<metadata::ContainerStore> RemoteContainers(ConnectionPtr connection) {
+  return std::make_unique<Containers>(std::move(connection));
+}
+std::unique_ptr<metadata::ImageStore> RemoteImages(ConnectionPtr connection) {
+  return std::make_unique<Images>(std::move(connection));
+}
+std::unique_ptr<metadata::LeaseStore> RemoteLeases(ConnectionPtr connection) {
+  return std::make_unique<Leases>(std::move(connection));
+}
 
 }  // namespace corten::client

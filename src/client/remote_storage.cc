@@ -18,12 +18,16 @@ namespace contents = containerd::services::content::v1;
 namespace diffs = containerd::services::diff::v1;
 namespace snapshots = containerd::services::snapshots::v1;
 
-constexpr size_t kMaxWrite = size_t{8} << 20;  // bytes in one message, below the daemon's limit of 16 MiB
+constexpr size_t kMaxWrite = size_t{8}
+                             << 20;  // bytes in one message, below the daemon's limit of 16 MiB
 
 class RemoteReader final : public content::Reader {
  public:
   RemoteReader(ConnectionPtr connection, model::Scope scope, model::Digest digest, int64_t size)
-      : connection_(std::move(connection)), scope_(std::move(scope)), digest_(std::move(digest)), size_(size),
+      : connection_(std::move(connection)),
+        scope_(std::move(scope)),
+        digest_(std::move(digest)),
+        size_(size),
         stub_(contents::Content::NewStub(connection_->channel())) {}
   ~RemoteReader() override { Drop(); }
 
@@ -84,8 +88,11 @@ class RemoteReader final : public content::Reader {
 
 class RemoteWriter final : public content::Writer {
  public:
-  RemoteWriter(ConnectionPtr connection, const model::Scope& scope, const content::WriterOptions& options)
-      : connection_(std::move(connection)), options_(options), stub_(contents::Content::NewStub(connection_->channel())) {
+  RemoteWriter(ConnectionPtr connection, const model::Scope& scope,
+               const content::WriterOptions& options)
+      : connection_(std::move(connection)),
+        options_(options),
+        stub_(contents::Content::NewStub(connection_->channel())) {
     connection_->Prepare(&context_, scope);
     stream_ = stub_->Write(&context_);
   }
@@ -168,7 +175,8 @@ class RemoteWriter final : public content::Writer {
     if (!stream_->Write(request) || !stream_->Read(&last_)) {
       finished_ = true;
       Status end = FromGrpc(stream_->Finish());
-      if (end.ok()) return UnavailableError("content writer ", options_.ref, ": the daemon ended the stream");
+      if (end.ok())
+        return UnavailableError("content writer ", options_.ref, ": the daemon ended the stream");
       return end;
     }
     offset_ = last_.offset();
@@ -179,7 +187,9 @@ class RemoteWriter final : public content::Writer {
   const content::WriterOptions options_;
   grpc::ClientContext context_;
   std::unique_ptr<contents::Content::Stub> stub_;
-  std::unique_ptr<grpc::ClientReaderWriter<contents::WriteContentRequest, contents::WriteContentResponse>> stream_;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<contents::WriteContentRequest, contents::WriteContentResponse>>
+      stream_;
   contents::WriteContentResponse last_;
   int64_t offset_ = 0;
   bool finished_ = false;
@@ -188,24 +198,30 @@ class RemoteWriter final : public content::Writer {
 class RemoteContent final : public content::Store {
  public:
   RemoteContent(ConnectionPtr connection, model::Scope scope)
-      : connection_(std::move(connection)), scope_(std::move(scope)), stub_(contents::Content::NewStub(connection_->channel())) {}
+      : connection_(std::move(connection)),
+        scope_(std::move(scope)),
+        stub_(contents::Content::NewStub(connection_->channel())) {}
 
   Result<content::Info> GetInfo(const model::Digest& digest) override {
     contents::InfoRequest request;
     request.set_digest(digest.str());
     contents::InfoResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Info(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Info(context, request, &response); }));
     return FromProto(response.info());
   }
-  Result<content::Info> Update(const content::Info& info, const content::FieldPaths& paths) override {
+  Result<content::Info> Update(const content::Info& info,
+                               const content::FieldPaths& paths) override {
     contents::UpdateRequest request;
     ToProto(info, request.mutable_info());
     for (const std::string& path : paths) request.mutable_update_mask()->add_paths(path);
     contents::UpdateResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Update(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Update(context, request, &response); }));
     return FromProto(response.info());
   }
-  Status Walk(const content::Filters& filters, const std::function<Status(const content::Info&)>& visit) override {
+  Status Walk(const content::Filters& filters,
+              const std::function<Status(const content::Info&)>& visit) override {
     contents::ListContentRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
     grpc::ClientContext context;
@@ -228,13 +244,15 @@ class RemoteContent final : public content::Store {
     contents::DeleteContentRequest request;
     request.set_digest(digest.str());
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Delete(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Delete(context, request, &response); });
   }
   Result<std::unique_ptr<content::Reader>> OpenReader(const model::Digest& digest) override {
     const content::Info info = TRY(GetInfo(digest));
     return std::make_unique<RemoteReader>(connection_, scope_, digest, info.size);
   }
-  Result<std::unique_ptr<content::Writer>> OpenWriter(const content::WriterOptions& options) override {
+  Result<std::unique_ptr<content::Writer>> OpenWriter(
+      const content::WriterOptions& options) override {
     auto writer = std::make_unique<RemoteWriter>(connection_, scope_, options);
     TRY(writer->Open());
     return writer;
@@ -243,14 +261,18 @@ class RemoteContent final : public content::Store {
     contents::StatusRequest request;
     request.set_ref(ref);
     contents::StatusResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Status(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Status(context, request, &response); }));
     return FromProto(response.status());
   }
-  Result<std::vector<content::IngestStatus>> ListStatuses(const content::Filters& filters) override {
+  Result<std::vector<content::IngestStatus>> ListStatuses(
+      const content::Filters& filters) override {
     contents::ListStatusesRequest request;
     for (const std::string& filter : filters) request.add_filters(filter);
     contents::ListStatusesResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->ListStatuses(context, request, &response); }));
+    TRY(Call([&](grpc::ClientContext* context) {
+      return stub_->ListStatuses(context, request, &response);
+    }));
     std::vector<content::IngestStatus> out;
     for (const contents::Status& message : response.statuses()) {
       content::IngestStatus status = TRY(FromProto(message));
@@ -262,7 +284,8 @@ class RemoteContent final : public content::Store {
     contents::AbortRequest request;
     request.set_ref(ref);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Abort(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Abort(context, request, &response); });
   }
 
  private:
@@ -280,60 +303,74 @@ class RemoteContent final : public content::Store {
 class RemoteSnapshotter final : public snapshot::Snapshotter {
  public:
   RemoteSnapshotter(ConnectionPtr connection, model::Scope scope, std::string name)
-      : connection_(std::move(connection)), scope_(std::move(scope)), name_(std::move(name)),
+      : connection_(std::move(connection)),
+        scope_(std::move(scope)),
+        name_(std::move(name)),
         stub_(snapshots::Snapshots::NewStub(connection_->channel())) {}
 
-  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent,
+                                            const model::Labels& labels) override {
     snapshots::PrepareSnapshotRequest request = Named<snapshots::PrepareSnapshotRequest>(key);
     request.set_parent(parent);
     ToProto(labels, request.mutable_labels());
     snapshots::PrepareSnapshotResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Prepare(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Prepare(context, request, &response); }));
     return FromProto(response.mounts());
   }
-  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent,
+                                         const model::Labels& labels) override {
     snapshots::ViewSnapshotRequest request = Named<snapshots::ViewSnapshotRequest>(key);
     request.set_parent(parent);
     ToProto(labels, request.mutable_labels());
     snapshots::ViewSnapshotResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->View(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->View(context, request, &response); }));
     return FromProto(response.mounts());
   }
   Result<std::vector<model::Mount>> Mounts(const std::string& key) override {
     const snapshots::MountsRequest request = Named<snapshots::MountsRequest>(key);
     snapshots::MountsResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Mounts(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Mounts(context, request, &response); }));
     return FromProto(response.mounts());
   }
-  Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) override {
+  Status Commit(const std::string& name, const std::string& key,
+                const CommitOptions& options) override {
     snapshots::CommitSnapshotRequest request = Named<snapshots::CommitSnapshotRequest>(key);
     request.set_name(name);
     request.set_parent(options.parent);
     ToProto(options.labels, request.mutable_labels());
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Commit(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Commit(context, request, &response); });
   }
   Status Remove(const std::string& key) override {
     const snapshots::RemoveSnapshotRequest request = Named<snapshots::RemoveSnapshotRequest>(key);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Remove(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Remove(context, request, &response); });
   }
   Result<snapshot::Info> Stat(const std::string& key) override {
     const snapshots::StatSnapshotRequest request = Named<snapshots::StatSnapshotRequest>(key);
     snapshots::StatSnapshotResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Stat(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Stat(context, request, &response); }));
     return FromProto(response.info());
   }
-  Result<snapshot::Info> Update(const snapshot::Info& info, const snapshot::FieldPaths& paths) override {
+  Result<snapshot::Info> Update(const snapshot::Info& info,
+                                const snapshot::FieldPaths& paths) override {
     snapshots::UpdateSnapshotRequest request;
     request.set_snapshotter(name_);
     ToProto(info, request.mutable_info());
     for (const std::string& path : paths) request.mutable_update_mask()->add_paths(path);
     snapshots::UpdateSnapshotResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Update(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Update(context, request, &response); }));
     return FromProto(response.info());
   }
-  Status Walk(const snapshot::Filters& filters, const std::function<Status(const snapshot::Info&)>& visit) override {
+  Status Walk(const snapshot::Filters& filters,
+              const std::function<Status(const snapshot::Info&)>& visit) override {
     snapshots::ListSnapshotsRequest request;
     request.set_snapshotter(name_);
     for (const std::string& filter : filters) request.add_filters(filter);
@@ -355,14 +392,16 @@ class RemoteSnapshotter final : public snapshot::Snapshotter {
   Result<snapshot::Usage> GetUsage(const std::string& key) override {
     const snapshots::UsageRequest request = Named<snapshots::UsageRequest>(key);
     snapshots::UsageResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Usage(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Usage(context, request, &response); }));
     return snapshot::Usage{response.inodes(), response.size()};
   }
   Status Cleanup() override {
     snapshots::CleanupRequest request;
     request.set_snapshotter(name_);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Cleanup(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Cleanup(context, request, &response); });
   }
 
  private:
@@ -388,14 +427,18 @@ class RemoteSnapshotter final : public snapshot::Snapshotter {
 class Differ final : public diff::Differ {
  public:
   Differ(ConnectionPtr connection, model::Scope scope)
-      : connection_(std::move(connection)), scope_(std::move(scope)), stub_(diffs::Diff::NewStub(connection_->channel())) {}
+      : connection_(std::move(connection)),
+        scope_(std::move(scope)),
+        stub_(diffs::Diff::NewStub(connection_->channel())) {}
 
-  Result<model::Descriptor> Apply(const model::Descriptor& descriptor, const std::vector<model::Mount>& mounts,
+  Result<model::Descriptor> Apply(const model::Descriptor& descriptor,
+                                  const std::vector<model::Mount>& mounts,
                                   const diff::ApplyOptions& options) override {
     diffs::ApplyRequest request;
     ToProto(descriptor, request.mutable_diff());
     ToProto(mounts, request.mutable_mounts());
-    for (const auto& [id, any] : options.processor_payloads) ToProto(any, &(*request.mutable_payloads())[id]);
+    for (const auto& [id, any] : options.processor_payloads)
+      ToProto(any, &(*request.mutable_payloads())[id]);
     request.set_sync_fs(options.sync_fs);
     diffs::ApplyResponse response;
     grpc::ClientContext context;
@@ -403,7 +446,8 @@ class Differ final : public diff::Differ {
     TRY(FromGrpc(stub_->Apply(&context, request, &response)));
     return FromProto(response.applied());
   }
-  Result<model::Descriptor> Compare(const std::vector<model::Mount>& lower, const std::vector<model::Mount>& upper,
+  Result<model::Descriptor> Compare(const std::vector<model::Mount>& lower,
+                                    const std::vector<model::Mount>& upper,
                                     const diff::CompareOptions& options) override {
     diffs::DiffRequest request;
     ToProto(lower, request.mutable_left());
@@ -411,7 +455,8 @@ class Differ final : public diff::Differ {
     request.set_media_type(options.media_type);
     request.set_ref(options.reference);
     ToProto(options.labels, request.mutable_labels());
-    if (options.source_date_epoch.has_value()) ToProto(*options.source_date_epoch, request.mutable_source_date_epoch());
+    if (options.source_date_epoch.has_value())
+      ToProto(*options.source_date_epoch, request.mutable_source_date_epoch());
     diffs::DiffResponse response;
     grpc::ClientContext context;
     connection_->Prepare(&context, scope_);
@@ -428,8 +473,11 @@ class Differ final : public diff::Differ {
 class Stores final : public metadata::ScopedStores {
  public:
   explicit Stores(ConnectionPtr connection) : connection_(std::move(connection)) {}
-  std::unique_ptr<content::Store> Content(const model::Scope& scope) override { return std::make_unique<RemoteContent>(connection_, scope); }
-  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(const model::Scope& scope, const std::string& snapshotter) override {
+  std::unique_ptr<content::Store> Content(const model::Scope& scope) override {
+    return std::make_unique<RemoteContent>(connection_, scope);
+  }
+  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(
+      const model::Scope& scope, const std::string& snapshotter) override {
     return std::make_unique<RemoteSnapshotter>(connection_, scope, snapshotter);
   }
 
@@ -439,7 +487,9 @@ class Stores final : public metadata::ScopedStores {
 
 }  // namespace
 
-std::unique_ptr<metadata::ScopedStores> RemoteStores(ConnectionPtr connection) { return std::make_unique<Stores>(std::move(connection)); }
+std::unique_ptr<metadata::ScopedStores> RemoteStores(ConnectionPtr connection) {
+  return std::make_unique<Stores>(std::move(connection));
+}
 std::unique_ptr<diff::Differ> RemoteDiffer(ConnectionPtr connection, model::Scope scope) {
   return std::make_unique<Differ>(std::move(connection), std::move(scope));
 }

@@ -12,7 +12,8 @@ using api::ToProto;
 
 TaskState ToState(const containerd::v1::types::Process& process) {
   TaskState state;
-  state.container = model::ContainerId(process.id().empty() ? process.container_id() : process.id());
+  state.container =
+      model::ContainerId(process.id().empty() ? process.container_id() : process.id());
   state.pid = process.pid();
   state.status = containerd::v1::types::Status_Name(process.status());
   state.exit_status = process.exit_status();
@@ -23,10 +24,12 @@ TaskState ToState(const containerd::v1::types::Process& process) {
 class Remote final : public Tasks {
  public:
   Remote(ConnectionPtr connection, model::Scope scope)
-      : connection_(std::move(connection)), scope_(std::move(scope)), stub_(tasks::Tasks::NewStub(connection_->channel())) {}
+      : connection_(std::move(connection)),
+        scope_(std::move(scope)),
+        stub_(tasks::Tasks::NewStub(connection_->channel())) {}
 
-  Result<uint32_t> Create(const model::ContainerId& id, const std::vector<model::Mount>& rootfs, const TaskIo& io,
-                          const std::optional<model::Any>& options) override {
+  Result<uint32_t> Create(const model::ContainerId& id, const std::vector<model::Mount>& rootfs,
+                          const TaskIo& io, const std::optional<model::Any>& options) override {
     tasks::CreateTaskRequest request;
     request.set_container_id(id.str());
     ToProto(rootfs, request.mutable_rootfs());
@@ -36,16 +39,19 @@ class Remote final : public Tasks {
     request.set_terminal(io.terminal);
     if (options.has_value()) ToProto(*options, request.mutable_options());
     tasks::CreateTaskResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Create(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Create(context, request, &response); }));
     return response.pid();
   }
   Result<uint32_t> Start(const model::ContainerId& id, const model::ExecId& exec) override {
     tasks::StartRequest request = Named<tasks::StartRequest>(id, exec);
     tasks::StartResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Start(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Start(context, request, &response); }));
     return response.pid();
   }
-  Status Exec(const model::ContainerId& id, const model::ExecId& exec, const model::Any& process, const TaskIo& io) override {
+  Status Exec(const model::ContainerId& id, const model::ExecId& exec, const model::Any& process,
+              const TaskIo& io) override {
     tasks::ExecProcessRequest request = Named<tasks::ExecProcessRequest>(id, exec);
     ToProto(process, request.mutable_spec());
     request.set_stdin(io.in);
@@ -53,19 +59,23 @@ class Remote final : public Tasks {
     request.set_stderr(io.err);
     request.set_terminal(io.terminal);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Exec(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Exec(context, request, &response); });
   }
-  Status Kill(const model::ContainerId& id, const model::ExecId& exec, uint32_t signal, bool all) override {
+  Status Kill(const model::ContainerId& id, const model::ExecId& exec, uint32_t signal,
+              bool all) override {
     tasks::KillRequest request = Named<tasks::KillRequest>(id, exec);
     request.set_signal(signal);
     request.set_all(all);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->Kill(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Kill(context, request, &response); });
   }
   Result<TaskExit> Wait(const model::ContainerId& id, const model::ExecId& exec) override {
     const tasks::WaitRequest request = Named<tasks::WaitRequest>(id, exec);
     tasks::WaitResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Wait(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Wait(context, request, &response); }));
     return TaskExit{response.exit_status(), FromProto(response.exited_at())};
   }
   Result<TaskExit> Delete(const model::ContainerId& id, const model::ExecId& exec) override {
@@ -73,10 +83,14 @@ class Remote final : public Tasks {
     if (exec.empty()) {
       tasks::DeleteTaskRequest request;
       request.set_container_id(id.str());
-      TRY(Call([&](grpc::ClientContext* context) { return stub_->Delete(context, request, &response); }));
+      TRY(Call([&](grpc::ClientContext* context) {
+        return stub_->Delete(context, request, &response);
+      }));
     } else {
       const tasks::DeleteProcessRequest request = Named<tasks::DeleteProcessRequest>(id, exec);
-      TRY(Call([&](grpc::ClientContext* context) { return stub_->DeleteProcess(context, request, &response); }));
+      TRY(Call([&](grpc::ClientContext* context) {
+        return stub_->DeleteProcess(context, request, &response);
+      }));
     }
     return TaskExit{response.exit_status(), FromProto(response.exited_at())};
   }
@@ -84,25 +98,32 @@ class Remote final : public Tasks {
     tasks::CloseIORequest request = Named<tasks::CloseIORequest>(id, exec);
     request.set_stdin(true);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->CloseIO(context, request, &response); });
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->CloseIO(context, request, &response); });
   }
-  Status Resize(const model::ContainerId& id, const model::ExecId& exec, uint32_t width, uint32_t height) override {
+  Status Resize(const model::ContainerId& id, const model::ExecId& exec, uint32_t width,
+                uint32_t height) override {
     tasks::ResizePtyRequest request = Named<tasks::ResizePtyRequest>(id, exec);
     request.set_width(width);
     request.set_height(height);
     google::protobuf::Empty response;
-    return Call([&](grpc::ClientContext* context) { return stub_->ResizePty(context, request, &response); });
+    return Call([&](grpc::ClientContext* context) {
+      return stub_->ResizePty(context, request, &response);
+    });
   }
   Result<TaskState> Get(const model::ContainerId& id) override {
     tasks::GetRequest request;
     request.set_container_id(id.str());
     tasks::GetResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->Get(context, request, &response); }));
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Get(context, request, &response); }));
     return ToState(response.process());
   }
   Result<std::vector<TaskState>> List() override {
     tasks::ListTasksResponse response;
-    TRY(Call([&](grpc::ClientContext* context) { return stub_->List(context, tasks::ListTasksRequest(), &response); }));
+    TRY(Call([&](grpc::ClientContext* context) {
+      return stub_->List(context, tasks::ListTasksRequest(), &response);
+    }));
     std::vector<TaskState> out;
     for (const auto& process : response.tasks()) out.push_back(ToState(process));
     return out;
@@ -129,6 +150,8 @@ class Remote final : public Tasks {
 
 }  // namespace
 
-std::unique_ptr<Tasks> RemoteTasks(ConnectionPtr connection, model::Scope scope) { return std::make_unique<Remote>(std::move(connection), std::move(scope)); }
+std::unique_ptr<Tasks> RemoteTasks(ConnectionPtr connection, model::Scope scope) {
+  return std::make_unique<Remote>(std::move(connection), std::move(scope));
+}
 
 }  // namespace corten::client

@@ -1,4 +1,5 @@
-// The Tasks service, as the command line uses it. Thread-safe; calls block. Errors carry the daemon's code and text.
+// The Tasks service, as the command line uses it. Thread-safe; calls block. Errors carry the
+// daemon's code and text.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@
 namespace corten::client {
 
 struct TaskIo {
-  std::string in;          // fifo path or URI; empty: none
+  std::string in;  // fifo path or URI; empty: none
   std::string out;
   std::string err;
   bool terminal = false;
@@ -22,7 +23,7 @@ struct TaskIo {
 struct TaskState {
   model::ContainerId container;
   uint32_t pid = 0;
-  std::string status;      // "CREATED", "RUNNING", "STOPPED", "PAUSED", "PAUSING", "UNKNOWN"
+  std::string status;  // "CREATED", "RUNNING", "STOPPED", "PAUSED", "PAUSING", "UNKNOWN"
   uint32_t exit_status = 0;
   Time exited_at;
 };
@@ -35,17 +36,21 @@ struct TaskExit {
 class Tasks {
  public:
   virtual ~Tasks() = default;
-  virtual Result<uint32_t> Create(const model::ContainerId& id, const std::vector<model::Mount>& rootfs, const TaskIo& io,
+  virtual Result<uint32_t> Create(const model::ContainerId& id,
+                                  const std::vector<model::Mount>& rootfs, const TaskIo& io,
                                   const std::optional<model::Any>& options) = 0;
   // `exec` empty: the container's own process, for this and all below.
   virtual Result<uint32_t> Start(const model::ContainerId& id, const model::ExecId& exec) = 0;
-  virtual Status Exec(const model::ContainerId& id, const model::ExecId& exec, const model::Any& process, const TaskIo& io) = 0;
-  virtual Status Kill(const model::ContainerId& id, const model::ExecId& exec, uint32_t signal, bool all) = 0;
+  virtual Status Exec(const model::ContainerId& id, const model::ExecId& exec,
+                      const model::Any& process, const TaskIo& io) = 0;
+  virtual Status Kill(const model::ContainerId& id, const model::ExecId& exec, uint32_t signal,
+                      bool all) = 0;
   // Blocks until the process has ended.
   virtual Result<TaskExit> Wait(const model::ContainerId& id, const model::ExecId& exec) = 0;
   virtual Result<TaskExit> Delete(const model::ContainerId& id, const model::ExecId& exec) = 0;
   virtual Status CloseInput(const model::ContainerId& id, const model::ExecId& exec) = 0;
-  virtual Status Resize(const model::ContainerId& id, const model::ExecId& exec, uint32_t width, uint32_t height) = 0;
+  virtual Status Resize(const model::ContainerId& id, const model::ExecId& exec, uint32_t width,
+                        uint32_t height) = 0;
   virtual Result<TaskState> Get(const model::ContainerId& id) = 0;  // kNotFound
   virtual Result<std::vector<TaskState>> List() = 0;
 };

@@ -1,7 +1,9 @@
-// The contract suite of content::Store: what content/store.h says, as tests that every implementation passes.
+// The contract suite of content::Store: what content/store.h says, as tests that every
+// implementation passes.
 //
 // A test file includes this header and instantiates the suite:
-//   INSTANTIATE_TEST_SUITE_P(Local, StoreContract, ::testing::Values(StoreCase{...}), StoreCaseName);
+//   INSTANTIATE_TEST_SUITE_P(Local, StoreContract, ::testing::Values(StoreCase{...}),
+//   StoreCaseName);
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,7 +33,9 @@ struct StoreCase {
 };
 
 inline void PrintTo(const StoreCase& store_case, std::ostream* out) { *out << store_case.name; }
-inline std::string StoreCaseName(const ::testing::TestParamInfo<StoreCase>& info) { return info.param.name; }
+inline std::string StoreCaseName(const ::testing::TestParamInfo<StoreCase>& info) {
+  return info.param.name;
+}
 
 class StoreContract : public ::testing::TestWithParam<StoreCase> {
  protected:
@@ -73,13 +77,15 @@ class StoreContract : public ::testing::TestWithParam<StoreCase> {
     return data;
   }
 
-  std::unique_ptr<Writer> MustOpen(const std::string& ref, const model::Digest& expected = {}, int64_t total = 0) {
+  std::unique_ptr<Writer> MustOpen(const std::string& ref, const model::Digest& expected = {},
+                                   int64_t total = 0) {
     Result<std::unique_ptr<Writer>> writer = store().OpenWriter({ref, expected, total});
     EXPECT_TRUE(writer.ok()) << (writer.ok() ? "" : writer.error().text());
     return writer.ok() ? std::move(writer).value() : nullptr;
   }
 
-  model::Digest MustAdd(const std::string& ref, std::string_view data, const model::Labels& labels = {}) {
+  model::Digest MustAdd(const std::string& ref, std::string_view data,
+                        const model::Labels& labels = {}) {
     const model::Digest digest = DigestOf(data);
     const Status written = WriteBlob(store(), ref, data, DescriptorOf(data), labels);
     EXPECT_TRUE(written.ok()) << (written.ok() ? "" : written.error().text());

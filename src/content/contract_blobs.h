@@ -82,11 +82,14 @@ TEST_P(StoreContract, WalkGoesInOrderOfDigests) {
   for (uint32_t i = 0; i < 20; ++i) written.push_back(MustAdd(StrCat("r", i), Data(10, i)).str());
   std::sort(written.begin(), written.end());
   std::vector<std::string> seen;
-  ASSERT_TRUE(store().Walk({}, [&](const Info& info) {
-    seen.push_back(info.digest.str());
-    EXPECT_EQ(info.size, 10);
-    return Ok();
-  }).ok());
+  ASSERT_TRUE(store()
+                  .Walk({},
+                        [&](const Info& info) {
+                          seen.push_back(info.digest.str());
+                          EXPECT_EQ(info.size, 10);
+                          return Ok();
+                        })
+                  .ok());
   EXPECT_EQ(seen, written);
 }
 
@@ -110,7 +113,8 @@ TEST_P(StoreContract, WalkTakesFilters) {
     seen.push_back(info.digest.str());
     return Ok();
   };
-  ASSERT_TRUE(store().Walk({StrCat("digest==", one.str()), StrCat("digest==", two.str())}, visit).ok());
+  ASSERT_TRUE(
+      store().Walk({StrCat("digest==", one.str()), StrCat("digest==", two.str())}, visit).ok());
   std::vector<std::string> expected = {one.str(), two.str()};
   std::sort(expected.begin(), expected.end());
   EXPECT_EQ(seen, expected);
@@ -133,7 +137,8 @@ TEST_P(StoreContract, LabelsAreKeptAndUpdatedByPath) {
   EXPECT_EQ(updated->labels, (model::Labels{{"k", "w"}, {"other", "1"}}));
   EXPECT_EQ(store().GetInfo(digest)->labels, updated->labels);
   EXPECT_EQ(store().Update(change, {})->labels, change.labels);
-  EXPECT_EQ(store().Update(Labelled(digest, {}), {"labels.k"})->labels, (model::Labels{{"unnamed", "x"}}));
+  EXPECT_EQ(store().Update(Labelled(digest, {}), {"labels.k"})->labels,
+            (model::Labels{{"unnamed", "x"}}));
   EXPECT_EQ(CodeOf(store().Update(change, {"size"})), Code::kInvalidArgument);
   change.labels = {{"k", std::string(4096, 'x')}};
   EXPECT_EQ(CodeOf(store().Update(change, {})), Code::kInvalidArgument);
@@ -164,17 +169,21 @@ TEST_P(StoreContract, ManyWritersAtOnceEachMakeTheirBlob) {
     threads.emplace_back([&, t] {
       for (uint32_t i = 0; i < kBlobs; ++i) {
         const std::string data = Data(100 + i, t * 1000 + i);
-        if (!WriteBlob(store(), StrCat("ref-", t, "-", i), data, DescriptorOf(data), {}).ok()) ++failures;
+        if (!WriteBlob(store(), StrCat("ref-", t, "-", i), data, DescriptorOf(data), {}).ok())
+          ++failures;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(failures.load(), 0);
   int seen = 0;
-  ASSERT_TRUE(store().Walk({}, [&](const Info&) {
-    ++seen;
-    return Ok();
-  }).ok());
+  ASSERT_TRUE(store()
+                  .Walk({},
+                        [&](const Info&) {
+                          ++seen;
+                          return Ok();
+                        })
+                  .ok());
   EXPECT_EQ(seen, static_cast<int>(kThreads * kBlobs));
   EXPECT_TRUE(store().ListStatuses({}).value().empty());
 }
@@ -189,7 +198,8 @@ TEST_P(StoreContract, WritersOfTheSameBytesMakeOneBlob) {
     threads.emplace_back([&, t] {
       Result<std::unique_ptr<Writer>> writer = store().OpenWriter({StrCat("ref-", t), {}, 0});
       if (!writer.ok() || !(*writer)->Write(data).ok()) return;
-      const Result<model::Digest> digest = (*writer)->Commit({static_cast<int64_t>(data.size()), DigestOf(data), {}});
+      const Result<model::Digest> digest =
+          (*writer)->Commit({static_cast<int64_t>(data.size()), DigestOf(data), {}});
       if (digest.ok()) ++made;
       if (!digest.ok() && digest.error().Is(Code::kAlreadyExists)) ++existed;
     });

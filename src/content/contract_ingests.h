@@ -8,14 +8,16 @@
 namespace corten::content {
 
 TEST_P(StoreContract, ABlobMayComeInPieces) {
-  for (const size_t size : {size_t{70'000}, size_t{3'000'001}}) {  // below and above what stores keep aside
+  for (const size_t size :
+       {size_t{70'000}, size_t{3'000'001}}) {  // below and above what stores keep aside
     const std::string data = Data(size, 4);
     const std::unique_ptr<Writer> writer = MustOpen("pieces");
     for (size_t at = 0; at < data.size(); at += 32768) {
       ASSERT_TRUE(writer->Write(std::string_view(data).substr(at, 32768)).ok());
     }
     EXPECT_EQ(writer->CurrentDigest().value(), DigestOf(data));
-    const Result<model::Digest> digest = writer->Commit({static_cast<int64_t>(size), DigestOf(data), {}});
+    const Result<model::Digest> digest =
+        writer->Commit({static_cast<int64_t>(size), DigestOf(data), {}});
     ASSERT_TRUE(digest.ok()) << digest.error().text();
     EXPECT_EQ(*digest, DigestOf(data));
     ExpectBlob(*digest, data);
@@ -34,7 +36,8 @@ TEST_P(StoreContract, ABlobIsUnseenBeforeCommit) {
 TEST_P(StoreContract, AStatusTellsWhatWasWritten) {
   const std::unique_ptr<Writer> writer = MustOpen("a", DigestOf("x"), 500);
   ASSERT_TRUE(writer->Write(Data(300, 1)).ok());
-  const std::vector<IngestStatus> statuses = {writer->GetStatus().value(), store().GetStatus("a").value()};
+  const std::vector<IngestStatus> statuses = {writer->GetStatus().value(),
+                                              store().GetStatus("a").value()};
   for (const IngestStatus& status : statuses) {
     EXPECT_EQ(status.ref, "a");
     EXPECT_EQ(status.offset, 300);
@@ -72,7 +75,8 @@ TEST_P(StoreContract, ADroppedWriterLeavesItsIngestForTheNext) {
     EXPECT_EQ(writer->GetStatus()->offset, static_cast<int64_t>(half));
     EXPECT_EQ(writer->CurrentDigest().value(), DigestOf(std::string_view(data).substr(0, half)));
     ASSERT_TRUE(writer->Write(std::string_view(data).substr(half)).ok());
-    const Result<model::Digest> digest = writer->Commit({static_cast<int64_t>(size), DigestOf(data), {}});
+    const Result<model::Digest> digest =
+        writer->Commit({static_cast<int64_t>(size), DigestOf(data), {}});
     ASSERT_TRUE(digest.ok()) << digest.error().text();
     ExpectBlob(*digest, data);
     EXPECT_EQ(CodeOf(store().GetStatus(ref)), Code::kNotFound);
@@ -102,7 +106,8 @@ TEST_P(StoreContract, CommitWithWrongDigestKeepsIngest) {
   const std::string data = Data(1000, 7);
   std::unique_ptr<Writer> writer = MustOpen("a");
   ASSERT_TRUE(writer->Write(data).ok());
-  EXPECT_EQ(CodeOf(writer->Commit({1000, DigestOf("something else"), {}})), Code::kFailedPrecondition);
+  EXPECT_EQ(CodeOf(writer->Commit({1000, DigestOf("something else"), {}})),
+            Code::kFailedPrecondition);
   writer.reset();
   EXPECT_EQ(CodeOf(store().GetInfo(DigestOf(data))), Code::kNotFound);
   EXPECT_EQ(CodeOf(store().GetInfo(DigestOf("something else"))), Code::kNotFound);
@@ -153,9 +158,11 @@ TEST_P(StoreContract, OtherAlgorithmsCount) {
     const std::string data = StrCat("for ", algorithm);
     const model::Digest digest = DigestOf(data, algorithm);
     // The algorithm is known from the beginning in one case and only at commit in the other.
-    const std::unique_ptr<Writer> writer = MustOpen(StrCat("r-", algorithm), algorithm == "sha384" ? digest : model::Digest());
+    const std::unique_ptr<Writer> writer =
+        MustOpen(StrCat("r-", algorithm), algorithm == "sha384" ? digest : model::Digest());
     ASSERT_TRUE(writer->Write(data).ok());
-    const Result<model::Digest> done = writer->Commit({static_cast<int64_t>(data.size()), digest, {}});
+    const Result<model::Digest> done =
+        writer->Commit({static_cast<int64_t>(data.size()), digest, {}});
     ASSERT_TRUE(done.ok()) << done.error().text();
     EXPECT_EQ(*done, digest);
     ExpectBlob(digest, data);
@@ -199,7 +206,8 @@ TEST_P(StoreContract, StatusesAreListedByRefAndFiltered) {
   const auto list = [&](const Filters& filters) {
     const std::vector<IngestStatus> statuses = store().ListStatuses(filters).value();
     std::vector<std::string> refs;
-    for (const IngestStatus& status : statuses) refs.push_back(StrCat(status.ref, "@", status.offset));
+    for (const IngestStatus& status : statuses)
+      refs.push_back(StrCat(status.ref, "@", status.offset));
     return refs;
   };
   EXPECT_EQ(list({}), (std::vector<std::string>{"layer-a@2", "layer-b@3", "manifest@0"}));

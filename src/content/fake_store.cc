@@ -41,7 +41,8 @@ model::Labels WithoutEmpty(model::Labels labels) {
 
 class FakeWriter final : public Writer {
  public:
-  FakeWriter(FakeStore& store, std::string ref, uint64_t number) : store_(store), ref_(std::move(ref)), number_(number) {}
+  FakeWriter(FakeStore& store, std::string ref, uint64_t number)
+      : store_(store), ref_(std::move(ref)), number_(number) {}
   ~FakeWriter() override {
     const std::lock_guard lock(store_.mutex_);
     if (FakeStore::Ingest* ingest = Find(); ingest != nullptr) {
@@ -54,7 +55,8 @@ class FakeWriter final : public Writer {
   Status Write(std::string_view data) override {
     const std::lock_guard lock(store_.mutex_);
     FakeStore::Ingest* ingest = TRY(Get());
-    if (store_.capacity_ >= 0 && store_.UsedBytes() + static_cast<int64_t>(data.size()) > store_.capacity_) {
+    if (store_.capacity_ >= 0 &&
+        store_.UsedBytes() + static_cast<int64_t>(data.size()) > store_.capacity_) {
       return ResourceExhaustedError("ingest ", Quoted(ref_), ": no space left on device");
     }
     ingest->data.append(data);
@@ -73,13 +75,16 @@ class FakeWriter final : public Writer {
     const std::lock_guard lock(store_.mutex_);
     FakeStore::Ingest* ingest = TRY(Get());
     const model::Digest& expected = ingest->status.expected;
-    return model::Digest::Parse(HashOf(ingest->data, expected.empty() ? "sha256" : expected.algorithm()));
+    return model::Digest::Parse(
+        HashOf(ingest->data, expected.empty() ? "sha256" : expected.algorithm()));
   }
 
   Status Truncate(int64_t size) override {
     const std::lock_guard lock(store_.mutex_);
     FakeStore::Ingest* ingest = TRY(Get());
-    if (size != 0) return InvalidArgumentError("ingest ", Quoted(ref_), ": can be truncated to 0 only, not to ", size);
+    if (size != 0)
+      return InvalidArgumentError("ingest ", Quoted(ref_), ": can be truncated to 0 only, not to ",
+                                  size);
     ingest->data.clear();
     ingest->status.offset = 0;
     return Ok();
@@ -89,13 +94,16 @@ class FakeWriter final : public Writer {
     const std::lock_guard lock(store_.mutex_);
     FakeStore::Ingest* ingest = TRY(Get());
     if (options.size > 0 && options.size != ingest->status.offset) {
-      return FailedPreconditionError("unexpected commit size ", ingest->status.offset, ", expected ", options.size);
+      return FailedPreconditionError("unexpected commit size ", ingest->status.offset,
+                                     ", expected ", options.size);
     }
-    const model::Digest& wanted = options.expected.empty() ? ingest->status.expected : options.expected;
-    const model::Digest digest =
-        TRY(model::Digest::Parse(HashOf(ingest->data, wanted.empty() ? "sha256" : wanted.algorithm())));
+    const model::Digest& wanted =
+        options.expected.empty() ? ingest->status.expected : options.expected;
+    const model::Digest digest = TRY(
+        model::Digest::Parse(HashOf(ingest->data, wanted.empty() ? "sha256" : wanted.algorithm())));
     if (!options.expected.empty() && digest != options.expected) {
-      return FailedPreconditionError("unexpected commit digest ", digest.str(), ", expected ", options.expected.str());
+      return FailedPreconditionError("unexpected commit digest ", digest.str(), ", expected ",
+                                     options.expected.str());
     }
     TRY(model::ValidateLabels(options.labels));
     FakeStore::Blob blob;
@@ -108,14 +116,16 @@ class FakeWriter final : public Writer {
     store_.ingests_.erase(ref_);
     store_.orphan_locks_.emplace(ref_, store_.clock_());  // until this writer goes
     closed_ = true;
-    if (!store_.blobs_.emplace(digest, std::move(blob)).second) return AlreadyExistsError("content ", digest.str());
+    if (!store_.blobs_.emplace(digest, std::move(blob)).second)
+      return AlreadyExistsError("content ", digest.str());
     return digest;
   }
 
  private:
   FakeStore::Ingest* Find() {
     const auto found = store_.ingests_.find(ref_);
-    return found == store_.ingests_.end() || found->second.number != number_ ? nullptr : &found->second;
+    return found == store_.ingests_.end() || found->second.number != number_ ? nullptr
+                                                                             : &found->second;
   }
   Result<FakeStore::Ingest*> Get() {
     if (closed_) return FailedPreconditionError("ingest ", Quoted(ref_), ": writer is closed");
@@ -183,11 +193,12 @@ Status FakeStore::Walk(const Filters& filters, const std::function<Status(const 
     for (const auto& [digest, blob] : blobs_) infos.push_back(blob.info);
   }
   for (const Info& info : infos) {
-    const bool matches = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-      if (path.size() == 1 && path[0] == "digest") return info.digest.str();
-      if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
-      return std::nullopt;
-    });
+    const bool matches =
+        filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+          if (path.size() == 1 && path[0] == "digest") return info.digest.str();
+          if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
+          return std::nullopt;
+        });
     if (matches) TRY(visit(info));
   }
   return Ok();
@@ -214,13 +225,15 @@ Result<std::unique_ptr<Writer>> FakeStore::OpenWriter(const WriterOptions& optio
   const auto orphan = orphan_locks_.find(options.ref);
   if (orphan != orphan_locks_.end() || (found != ingests_.end() && found->second.locked)) {
     const Time since = orphan != orphan_locks_.end() ? orphan->second : found->second.locked_since;
-    return UnavailableError("ref ", options.ref, " locked for ", FormatDuration(now.UnixNanos() - since.UnixNanos()), " (since ",
+    return UnavailableError("ref ", options.ref, " locked for ",
+                            FormatDuration(now.UnixNanos() - since.UnixNanos()), " (since ",
                             FormatRfc3339(since), ")");
   }
   if (!options.expected.empty() && blobs_.contains(options.expected)) {
     return AlreadyExistsError("content ", options.expected.str());
   }
-  const bool other_total = found != ingests_.end() && options.total > 0 && found->second.status.total > 0 &&
+  const bool other_total = found != ingests_.end() && options.total > 0 &&
+                           found->second.status.total > 0 &&
                            found->second.status.total != options.total;
   if (other_total) {
     ingests_.erase(found);
@@ -254,10 +267,11 @@ Result<std::vector<IngestStatus>> FakeStore::ListStatuses(const Filters& filters
   std::vector<IngestStatus> statuses;
   for (const auto& [ref, ingest] : ingests_) {
     const std::string& value = ref;
-    const bool matches = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-      if (path.size() == 1 && path[0] == "ref") return value;
-      return std::nullopt;
-    });
+    const bool matches =
+        filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+          if (path.size() == 1 && path[0] == "ref") return value;
+          return std::nullopt;
+        });
     if (matches) statuses.push_back(ingest.status);
   }
   return statuses;

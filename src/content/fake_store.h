@@ -1,6 +1,6 @@
-// A content store in memory, with labels, for tests. It keeps the whole contract of content/store.h (and is run through
-// its suite, content/contract.h) but nothing survives it.
-// Threads: as content::Store. Readers and writers must not outlive the store.
+// A content store in memory, with labels, for tests. It keeps the whole contract of content/store.h
+// (and is run through its suite, content/contract.h) but nothing survives it. Threads: as
+// content::Store. Readers and writers must not outlive the store.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ class FakeStore final : public Store {
 
   // Puts a blob there as if somebody had written it; returns its sha256 digest.
   model::Digest Add(const std::string& data, const model::Labels& labels = {});
-  // Every further Write answers kResourceExhausted once the blobs and ingests hold more than `bytes` (negative: never).
+  // Every further Write answers kResourceExhausted once the blobs and ingests hold more than
+  // `bytes` (negative: never).
   void SetCapacity(int64_t bytes);
 
  private:
@@ -54,7 +55,8 @@ class FakeStore final : public Store {
   mutable std::mutex mutex_;  // guards all that follows
   std::map<model::Digest, Blob> blobs_;
   std::map<std::string, Ingest> ingests_;
-  std::map<std::string, Time> orphan_locks_;  // refs whose ingest was aborted while a writer holds them
+  std::map<std::string, Time>
+      orphan_locks_;  // refs whose ingest was aborted while a writer holds them
   uint64_t next_number_ = 1;
   int64_t capacity_ = -1;
 };

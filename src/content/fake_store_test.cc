@@ -13,7 +13,9 @@ class FakeHarness final : public StoreHarness {
   FakeStore store_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Fake, StoreContract, ::testing::Values(StoreCase{"Memory", [] { return std::make_unique<FakeHarness>(); }}),
+INSTANTIATE_TEST_SUITE_P(Fake, StoreContract,
+                         ::testing::Values(StoreCase{
+                             "Memory", [] { return std::make_unique<FakeHarness>(); }}),
                          StoreCaseName);
 
 TEST(FakeStore, AFullStoreRefusesWritesAndKeepsTheIngest) {

@@ -1,4 +1,5 @@
-// The one list of what this daemon is made of. Deleting an entry removes the feature and nothing else.
+// The one list of what this daemon is made of. Deleting an entry removes the feature and nothing
+// else.
 #pragma once
 
 #include <functional>
@@ -27,7 +28,7 @@ struct Environment {
   std::function<const std::vector<plugin::Record>&()> records;
   // What a plugin tells beside its record (services::IntrospectionSource).
   std::function<Result<model::Any>(const std::string& uri, const model::Any& options)> plugin_info;
-  const Config* config = nullptr;       // for timeouts; nullptr while only tables are wanted
+  const Config* config = nullptr;  // for timeouts; nullptr while only tables are wanted
 };
 
 std::vector<plugin::Descriptor> Builtins(const Environment& environment);

@@ -17,21 +17,25 @@ using plugin::InitContext;
 constexpr plugin::PluginType<services::StreamTable> kStreaming{"io.containerd.streaming.v1"};
 constexpr plugin::PluginType<image::Transfers> kTransfer{"io.containerd.transfer.v1"};
 
-// Keys as containerd has them. Those without a field in image::TransferOptions are read so that a file with them is valid:
-// config_path has no effect there either, and pushes are not in this build.
+// Keys as containerd has them. Those without a field in image::TransferOptions are read so that a
+// file with them is valid: config_path has no effect there either, and pushes are not in this
+// build.
 struct TransferSettings {
   int64_t max_concurrent_downloads = 3;
   int64_t concurrent_layer_fetch_buffer = 0;
   int64_t max_concurrent_uploaded_layers = 3;
-  int64_t max_concurrent_unpacks = 3;  // containerd: 1. Layers that can be unpacked at the same time are
+  int64_t max_concurrent_unpacks =
+      3;  // containerd: 1. Layers that can be unpacked at the same time are
   bool check_platform_supported = false;
   std::string config_path;
 };
 
 plugin::Descriptor StreamingPlugin() {
-  return plugin::MakeDescriptor<services::StreamTable>(kStreaming, "manager", {"io.containerd.metadata.v1"}, [](InitContext&) {
-    return Result<std::unique_ptr<services::StreamTable>>(std::make_unique<services::StreamTable>());
-  });
+  return plugin::MakeDescriptor<services::StreamTable>(
+      kStreaming, "manager", {"io.containerd.metadata.v1"}, [](InitContext&) {
+        return Result<std::unique_ptr<services::StreamTable>>(
+            std::make_unique<services::StreamTable>());
+      });
 }
 
 Result<std::unique_ptr<image::Transfers>> OpenTransfers(InitContext& context) {
@@ -51,7 +55,8 @@ Result<std::unique_ptr<image::Transfers>> OpenTransfers(InitContext& context) {
   const Result<snapshot::Driver*> driver = context.GetById(kSnapshotter, "overlayfs");
   if (driver.ok()) {
     const std::vector<std::string> capabilities = (*driver)->Capabilities();
-    const bool rebase = std::find(capabilities.begin(), capabilities.end(), snapshot::kCapabilityRebase) != capabilities.end();
+    const bool rebase = std::find(capabilities.begin(), capabilities.end(),
+                                  snapshot::kCapabilityRebase) != capabilities.end();
     options.unpack.push_back({model::HostPlatform(), "overlayfs", rebase});
   }
   return std::make_unique<image::Transfers>(std::move(options));
@@ -61,13 +66,16 @@ plugin::Descriptor TransferPlugin() {
   return plugin::WithConfig<TransferSettings>(
       plugin::MakeDescriptor<image::Transfers>(
           kTransfer, "local",
-          {"io.containerd.lease.v1", "io.containerd.metadata.v1", "io.containerd.differ.v1", "io.containerd.snapshotter.v1"}, &OpenTransfers),
+          {"io.containerd.lease.v1", "io.containerd.metadata.v1", "io.containerd.differ.v1",
+           "io.containerd.snapshotter.v1"},
+          &OpenTransfers),
       [](auto& settings, ConfigTable& table) {
         table.Add("max_concurrent_downloads", &settings.max_concurrent_downloads);
         table.Add("concurrent_layer_fetch_buffer", &settings.concurrent_layer_fetch_buffer);
         table.Add("max_concurrent_uploaded_layers", &settings.max_concurrent_uploaded_layers);
         table.Add("max_concurrent_unpacks", &settings.max_concurrent_unpacks);
-        table.Add("check_platform_supported", &settings.check_platform_supported).Add("config_path", &settings.config_path);
+        table.Add("check_platform_supported", &settings.check_platform_supported)
+            .Add("config_path", &settings.config_path);
       });
 }
 
@@ -76,16 +84,20 @@ plugin::Descriptor TransferPlugin() {
 void AddImages(std::vector<plugin::Descriptor>& list) {
   list.push_back(StreamingPlugin());
   list.push_back(TransferPlugin());
-  list.push_back(plugin::MakeDescriptor<ServiceHolder>(kGrpc, "streaming", {"io.containerd.streaming.v1"},
-                                                       [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
-                                                         services::StreamTable* table = TRY(context.Get(kStreaming));
-                                                         return std::make_unique<ServiceHolder>(ServiceHolder{services::MakeStreamingService(table)});
-                                                       }));
   list.push_back(plugin::MakeDescriptor<ServiceHolder>(
-      kGrpc, "transfer", {"io.containerd.streaming.v1", "io.containerd.transfer.v1"}, [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+      kGrpc, "streaming", {"io.containerd.streaming.v1"},
+      [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+        services::StreamTable* table = TRY(context.Get(kStreaming));
+        return std::make_unique<ServiceHolder>(
+            ServiceHolder{services::MakeStreamingService(table)});
+      }));
+  list.push_back(plugin::MakeDescriptor<ServiceHolder>(
+      kGrpc, "transfer", {"io.containerd.streaming.v1", "io.containerd.transfer.v1"},
+      [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         services::StreamTable* table = TRY(context.Get(kStreaming));
         image::Transfers* transfers = TRY(context.Get(kTransfer));
-        return std::make_unique<ServiceHolder>(ServiceHolder{services::MakeTransferService(transfers, table)});
+        return std::make_unique<ServiceHolder>(
+            ServiceHolder{services::MakeTransferService(transfers, table)});
       }));
 }
 

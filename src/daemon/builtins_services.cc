@@ -19,7 +19,8 @@ bool IsUuid(std::string_view text) {
   if (text.size() != kUuidText) return false;
   for (size_t i = 0; i < text.size(); ++i) {
     const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f') || (text[i] >= 'A' && text[i] <= 'F');
+    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f') ||
+                     (text[i] >= 'A' && text[i] <= 'F');
     if (dash ? text[i] != '-' : !hex) return false;
   }
   return true;
@@ -27,7 +28,8 @@ bool IsUuid(std::string_view text) {
 
 Result<std::string> MakeUuid() {
   unsigned char raw[16];
-  if (getrandom(raw, sizeof(raw), 0) != static_cast<ssize_t>(sizeof(raw))) return ErrnoError(errno, "getrandom");
+  if (getrandom(raw, sizeof(raw), 0) != static_cast<ssize_t>(sizeof(raw)))
+    return ErrnoError(errno, "getrandom");
   raw[6] = static_cast<unsigned char>((raw[6] & 0x0f) | 0x40);  // RFC 4122: version 4
   raw[8] = static_cast<unsigned char>((raw[8] & 0x3f) | 0x80);
   std::string hex = Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw)));
@@ -35,12 +37,15 @@ Result<std::string> MakeUuid() {
   return hex;
 }
 
-// The identity of this root: read, or made once. An unreadable one is an error, an empty one is made anew.
+// The identity of this root: read, or made once. An unreadable one is an error, an empty one is
+// made anew.
 Result<std::string> LoadUuid(const std::string& directory) {
   const Dir dir = TRY(Dir::Create(directory, 0755));
   Result<std::string> text = dir.ReadFile("uuid", 256);
   if (text.ok() && !text->empty()) {
-    if (!IsUuid(*text)) return InvalidArgumentError(dir.Path("uuid"), ": not a UUID; remove the file to get a new one");
+    if (!IsUuid(*text))
+      return InvalidArgumentError(dir.Path("uuid"),
+                                  ": not a UUID; remove the file to get a new one");
     return text;
   }
   if (!text.ok() && !text.error().Is(Code::kNotFound)) return text;
@@ -56,16 +61,19 @@ Result<std::unique_ptr<ServiceHolder>> Hold(services::ServicePtr service) {
 // A service over the database.
 template <typename Make>
 plugin::Descriptor MetadataService(const std::string& id, Make make) {
-  return plugin::MakeDescriptor<ServiceHolder>(kGrpc, id, {"io.containerd.metadata.v1"},
-                                               [make](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
-                                                 Stores* stores = TRY(context.Get(kMetadata));
-                                                 return Hold(make(*stores));
-                                               });
+  return plugin::MakeDescriptor<ServiceHolder>(
+      kGrpc, id, {"io.containerd.metadata.v1"},
+      [make](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+        Stores* stores = TRY(context.Get(kMetadata));
+        return Hold(make(*stores));
+      });
 }
 
 plugin::Descriptor DiffPlugin(const Environment& environment) {
   return plugin::MakeDescriptor<ServiceHolder>(
-      kGrpc, "diff", {"io.containerd.differ.v1"}, [executors = environment.executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+      kGrpc, "diff", {"io.containerd.differ.v1"},
+      [executors =
+           environment.executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         std::vector<services::DifferFactory> differs;
         for (const auto& [id, maker] : context.GetAll(kDiffer)) differs.push_back(maker->make);
         if (differs.empty()) return NotFoundError("no differ is loaded");
@@ -75,7 +83,8 @@ plugin::Descriptor DiffPlugin(const Environment& environment) {
 
 plugin::Descriptor IntrospectionPlugin(const Environment& environment) {
   return plugin::MakeDescriptor<ServiceHolder>(
-      kGrpc, "introspection", {}, [environment](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+      kGrpc, "introspection", {},
+      [environment](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         services::IntrospectionSource source;
         source.uuid = TRY(LoadUuid(context.RootDir()));
         source.plugins = environment.records;
@@ -84,16 +93,20 @@ plugin::Descriptor IntrospectionPlugin(const Environment& environment) {
       });
 }
 
-plugin::Descriptor PresenceOf(plugin::PluginType<Presence> type, const std::string& id, std::vector<std::string> needs) {
+plugin::Descriptor PresenceOf(plugin::PluginType<Presence> type, const std::string& id,
+                              std::vector<std::string> needs) {
   return plugin::MakeDescriptor<Presence>(type, id, std::move(needs),
-                                          [](InitContext&) -> Result<std::unique_ptr<Presence>> { return std::make_unique<Presence>(); });
+                                          [](InitContext&) -> Result<std::unique_ptr<Presence>> {
+                                            return std::make_unique<Presence>();
+                                          });
 }
 
 }  // namespace
 
 void AddServices(const Environment& environment, std::vector<plugin::Descriptor>& list) {
   const services::Executors executors = environment.executors;
-  // The original has a service plugin behind each facade; clients see them in the list, so they stand there.
+  // The original has a service plugin behind each facade; clients see them in the list, so they
+  // stand there.
   const std::string metadata = "io.containerd.metadata.v1";
   const std::string event = "io.containerd.event.v1";
   list.push_back(PresenceOf(kService, "containers-service", {event, metadata}));
@@ -107,23 +120,36 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
   list.push_back(MetadataService("containers", [executors](Stores& stores) {
     return services::MakeContainersService(executors, &stores.database().containers());
   }));
-  list.push_back(MetadataService("content", [executors](Stores& stores) { return services::MakeContentService(executors, &stores); }));
-  list.push_back(DiffPlugin(environment));
-  list.push_back(plugin::MakeDescriptor<ServiceHolder>(kGrpc, "events", {event}, [executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
-    events::Exchange* exchange = TRY(context.Get(kEvent));
-    return Hold(services::MakeEventsService(executors, exchange));
+  list.push_back(MetadataService("content", [executors](Stores& stores) {
+    return services::MakeContentService(executors, &stores);
   }));
-  list.push_back(plugin::MakeDescriptor<ServiceHolder>(kGrpc, "healthcheck", {}, [](InitContext&) { return Hold(services::MakeHealthService()); }));
-  list.push_back(MetadataService("images", [executors](Stores& stores) { return services::MakeImagesService(executors, &stores.database().images()); }));
+  list.push_back(DiffPlugin(environment));
+  list.push_back(plugin::MakeDescriptor<ServiceHolder>(
+      kGrpc, "events", {event},
+      [executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+        events::Exchange* exchange = TRY(context.Get(kEvent));
+        return Hold(services::MakeEventsService(executors, exchange));
+      }));
+  list.push_back(plugin::MakeDescriptor<ServiceHolder>(
+      kGrpc, "healthcheck", {}, [](InitContext&) { return Hold(services::MakeHealthService()); }));
+  list.push_back(MetadataService("images", [executors](Stores& stores) {
+    return services::MakeImagesService(executors, &stores.database().images());
+  }));
   list.push_back(IntrospectionPlugin(environment));
-  list.push_back(MetadataService("leases", [executors](Stores& stores) { return services::MakeLeasesService(executors, &stores.database().leases()); }));
+  list.push_back(MetadataService("leases", [executors](Stores& stores) {
+    return services::MakeLeasesService(executors, &stores.database().leases());
+  }));
   list.push_back(MetadataService("namespaces", [executors](Stores& stores) {
     return services::MakeNamespacesService(executors, &stores.database().namespaces());
   }));
-  list.push_back(MetadataService("snapshots", [executors](Stores& stores) { return services::MakeSnapshotsService(executors, &stores); }));
-  list.push_back(PresenceOf(kService, "tasks-service", {event, "io.containerd.runtime.v2", metadata}));
+  list.push_back(MetadataService("snapshots", [executors](Stores& stores) {
+    return services::MakeSnapshotsService(executors, &stores);
+  }));
+  list.push_back(
+      PresenceOf(kService, "tasks-service", {event, "io.containerd.runtime.v2", metadata}));
   list.push_back(plugin::MakeDescriptor<ServiceHolder>(
-      kGrpc, "tasks", {"io.containerd.runtime.v2"}, [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+      kGrpc, "tasks", {"io.containerd.runtime.v2"},
+      [](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         runtime::Tasks* tasks = TRY(context.Get(kRuntime));
         return Hold(services::MakeTasksService(tasks));
       }));
@@ -139,14 +165,18 @@ void AddServers(std::vector<plugin::Descriptor>& list) {
       PresenceOf(kServer, "grpc", {"io.containerd.grpc.v1"}),
       [](auto& config, plugin::ConfigTable& table) {
         table.Add("address", &config.address).Add("uid", &config.uid).Add("gid", &config.gid);
-        table.Add("max_recv_message_size", &config.max_recv_message_size).Add("max_send_message_size", &config.max_send_message_size);
+        table.Add("max_recv_message_size", &config.max_recv_message_size)
+            .Add("max_send_message_size", &config.max_send_message_size);
       },
       grpc));
   SocketConfig ttrpc;
   ttrpc.address = "/run/containerd/containerd.sock.ttrpc";
   list.push_back(plugin::WithConfig<SocketConfig>(
       PresenceOf(kServer, "ttrpc", {"io.containerd.grpc.v1"}),
-      [](auto& config, plugin::ConfigTable& table) { table.Add("address", &config.address).Add("uid", &config.uid).Add("gid", &config.gid); }, ttrpc));
+      [](auto& config, plugin::ConfigTable& table) {
+        table.Add("address", &config.address).Add("uid", &config.uid).Add("gid", &config.gid);
+      },
+      ttrpc));
 }
 
 }  // namespace corten::daemon

@@ -17,10 +17,11 @@ using plugin::InitContext;
 constexpr std::chrono::seconds kDefaultLockWait(10);
 
 plugin::Descriptor ContentPlugin() {
-  return plugin::MakeDescriptor<content::Store>(kContent, "content", {}, [](InitContext& context) -> Result<std::unique_ptr<content::Store>> {
-    context.facts().exports["root"] = context.RootDir();
-    return TRY(content::LocalStore::Open(context.RootDir()));
-  });
+  return plugin::MakeDescriptor<content::Store>(
+      kContent, "content", {}, [](InitContext& context) -> Result<std::unique_ptr<content::Store>> {
+        context.facts().exports["root"] = context.RootDir();
+        return TRY(content::LocalStore::Open(context.RootDir()));
+      });
 }
 
 // What drivers tell introspection.
@@ -32,30 +33,36 @@ void Describe(snapshot::Driver& driver, InitContext& context) {
 
 plugin::Descriptor OverlayPlugin() {
   plugin::Descriptor descriptor = plugin::MakeDescriptor<snapshot::Driver>(
-      kSnapshotter, "overlayfs", {}, [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
+      kSnapshotter, "overlayfs", {},
+      [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
         snapshot::overlay::Config config = context.Config<snapshot::overlay::Config>();
         if (config.root.empty()) config.root = context.RootDir();
         std::unique_ptr<snapshot::Driver> driver = TRY(snapshot::overlay::Open(config));
         Describe(*driver, context);
         return driver;
       });
-  return plugin::WithConfig<snapshot::overlay::Config>(std::move(descriptor), [](auto& config, ConfigTable& table) {
-    table.Add("root_path", &config.root).Add("upperdir_label", &config.upperdir_label).Add("sync_remove", &config.sync_remove);
-    table.Add("slow_chown", &config.slow_chown).Add("mount_options", &config.mount_options);
-  });
+  return plugin::WithConfig<snapshot::overlay::Config>(
+      std::move(descriptor), [](auto& config, ConfigTable& table) {
+        table.Add("root_path", &config.root)
+            .Add("upperdir_label", &config.upperdir_label)
+            .Add("sync_remove", &config.sync_remove);
+        table.Add("slow_chown", &config.slow_chown).Add("mount_options", &config.mount_options);
+      });
 }
 
 plugin::Descriptor NativePlugin() {
   plugin::Descriptor descriptor = plugin::MakeDescriptor<snapshot::Driver>(
-      kSnapshotter, "native", {}, [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
+      kSnapshotter, "native", {},
+      [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
         snapshot::native::Config config = context.Config<snapshot::native::Config>();
         if (config.root.empty()) config.root = context.RootDir();
         std::unique_ptr<snapshot::Driver> driver = TRY(snapshot::native::Open(config));
         Describe(*driver, context);
         return driver;
       });
-  return plugin::WithConfig<snapshot::native::Config>(std::move(descriptor),
-                                                      [](auto& config, ConfigTable& table) { table.Add("root_path", &config.root); });
+  return plugin::WithConfig<snapshot::native::Config>(
+      std::move(descriptor),
+      [](auto& config, ConfigTable& table) { table.Add("root_path", &config.root); });
 }
 
 struct BoltSettings {
@@ -66,34 +73,42 @@ struct BoltSettings {
 plugin::Descriptor MetadataPlugin(const Environment& environment) {
   const Config* config = environment.config;
   plugin::Descriptor descriptor = plugin::MakeDescriptor<Stores>(
-      kMetadata, "bolt", {"io.containerd.content.v1", "io.containerd.event.v1", "io.containerd.snapshotter.v1"},
+      kMetadata, "bolt",
+      {"io.containerd.content.v1", "io.containerd.event.v1", "io.containerd.snapshotter.v1"},
       [config](InitContext& context) -> Result<std::unique_ptr<Stores>> {
         const BoltSettings& settings = context.Config<BoltSettings>();
         metadata::DatabaseOptions options;
         if (settings.content_sharing_policy == "isolated") {
           options.sharing = metadata::ContentSharing::kIsolated;
         } else if (settings.content_sharing_policy != "shared") {
-          return InvalidArgumentError("content_sharing_policy: want 'shared' or 'isolated', got ", Quoted(settings.content_sharing_policy));
+          return InvalidArgumentError("content_sharing_policy: want 'shared' or 'isolated', got ",
+                                      Quoted(settings.content_sharing_policy));
         }
         TRY(MakeDirs(context.RootDir(), 0711));
         options.path = StrCat(context.RootDir(), "/meta.db");
         options.no_sync = settings.no_sync;
-        // The daemon waits a little for a predecessor that is just ending; then the error names the holder.
+        // The daemon waits a little for a predecessor that is just ending; then the error names the
+        // holder.
         const int64_t wait = config->TimeoutNanos("io.containerd.timeout.bolt.open");
-        options.lock_timeout = wait > 0 ? std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::nanoseconds(wait))
+        options.lock_timeout = wait > 0 ? std::chrono::duration_cast<std::chrono::milliseconds>(
+                                              std::chrono::nanoseconds(wait))
                                         : std::chrono::milliseconds(kDefaultLockWait);
         options.content = TRY(context.Get(kContent));
-        for (const auto& [name, driver] : context.GetAll(kSnapshotter)) options.snapshotters[name] = driver;
+        for (const auto& [name, driver] : context.GetAll(kSnapshotter))
+          options.snapshotters[name] = driver;
         events::Exchange* exchange = TRY(context.Get(kEvent));
         options.observer = services::MakeChangePublisher(exchange);
-        std::unique_ptr<metadata::Database> database = TRY(metadata::Database::Open(std::move(options)));
+        std::unique_ptr<metadata::Database> database =
+            TRY(metadata::Database::Open(std::move(options)));
         context.facts().exports["path"] = StrCat(context.RootDir(), "/meta.db");
         context.facts().exports["policy"] = settings.content_sharing_policy;
         return std::make_unique<Stores>(std::move(database));
       });
-  return plugin::WithConfig<BoltSettings>(std::move(descriptor), [](auto& settings, ConfigTable& table) {
-    table.Add("content_sharing_policy", &settings.content_sharing_policy).Add("no_sync", &settings.no_sync);
-  });
+  return plugin::WithConfig<BoltSettings>(
+      std::move(descriptor), [](auto& settings, ConfigTable& table) {
+        table.Add("content_sharing_policy", &settings.content_sharing_policy)
+            .Add("no_sync", &settings.no_sync);
+      });
 }
 
 struct GcSettings {
@@ -106,8 +121,10 @@ struct GcSettings {
 
 Result<metadata::GcOutcome> RunCollection(metadata::Database& database) {
   const metadata::GcStats stats = TRY(database.CollectGarbage());
-  for (const auto& [where, why] : stats.trouble) log::Warn("garbage collection left something behind", {{"where", where}, {"error", why}});
-  log::Debug("garbage collected", {{"d", FormatDuration(stats.duration.count())}, {"pause", FormatDuration(stats.longest_pause.count())}});
+  for (const auto& [where, why] : stats.trouble)
+    log::Warn("garbage collection left something behind", {{"where", where}, {"error", why}});
+  log::Debug("garbage collected", {{"d", FormatDuration(stats.duration.count())},
+                                   {"pause", FormatDuration(stats.longest_pause.count())}});
   metadata::GcOutcome outcome;
   outcome.pause = stats.pause;
   outcome.next_expiry = stats.next_expiry;
@@ -118,7 +135,8 @@ Result<metadata::GcOutcome> RunCollection(metadata::Database& database) {
 class AttachedScheduler final : public metadata::GcScheduler {
  public:
   AttachedScheduler(metadata::Database* database, Options options)
-      : GcScheduler([database] { return RunCollection(*database); }, std::move(options)), database_(database) {
+      : GcScheduler([database] { return RunCollection(*database); }, std::move(options)),
+        database_(database) {
     metadata::Database::Hooks hooks;
     hooks.on_mutation = [this](bool deletion) { OnMutation(deletion); };
     hooks.on_expiry = [this](Time when) { OnExpiry(when); };
@@ -133,7 +151,8 @@ class AttachedScheduler final : public metadata::GcScheduler {
 
 plugin::Descriptor GcPlugin() {
   plugin::Descriptor descriptor = plugin::MakeDescriptor<metadata::GcScheduler>(
-      kGc, "scheduler", {"io.containerd.metadata.v1"}, [](InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
+      kGc, "scheduler", {"io.containerd.metadata.v1"},
+      [](InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
         const GcSettings& settings = context.Config<GcSettings>();
         metadata::GcScheduler::Options options;
         options.schedule.pause_threshold = settings.pause_threshold;
@@ -142,7 +161,8 @@ plugin::Descriptor GcPlugin() {
         options.schedule.schedule_delay = std::chrono::nanoseconds(settings.schedule_delay.nanos);
         options.schedule.startup_delay = std::chrono::nanoseconds(settings.startup_delay.nanos);
         options.on_run = [](const Result<metadata::GcOutcome>& outcome) {
-          if (!outcome.ok()) log::Error("garbage collection failed", {{"error", outcome.error().text()}});
+          if (!outcome.ok())
+            log::Error("garbage collection failed", {{"error", outcome.error().text()}});
         };
         Stores* stores = TRY(context.Get(kMetadata));
         auto& exports = context.facts().exports;
@@ -150,13 +170,17 @@ plugin::Descriptor GcPlugin() {
         exports["DeletionThreshold"] = StrCat(settings.deletion_threshold);
         exports["MutationThreshold"] = StrCat(settings.mutation_threshold);
         exports["ScheduleDelay"] = FormatDuration(settings.schedule_delay.nanos);
-        return std::unique_ptr<metadata::GcScheduler>(new AttachedScheduler(&stores->database(), std::move(options)));
+        return std::unique_ptr<metadata::GcScheduler>(
+            new AttachedScheduler(&stores->database(), std::move(options)));
       });
-  return plugin::WithConfig<GcSettings>(std::move(descriptor), [](auto& settings, ConfigTable& table) {
-    table.Add("pause_threshold", &settings.pause_threshold).Add("deletion_threshold", &settings.deletion_threshold);
-    table.Add("mutation_threshold", &settings.mutation_threshold).Add("schedule_delay", &settings.schedule_delay);
-    table.Add("startup_delay", &settings.startup_delay);
-  });
+  return plugin::WithConfig<GcSettings>(
+      std::move(descriptor), [](auto& settings, ConfigTable& table) {
+        table.Add("pause_threshold", &settings.pause_threshold)
+            .Add("deletion_threshold", &settings.deletion_threshold);
+        table.Add("mutation_threshold", &settings.mutation_threshold)
+            .Add("schedule_delay", &settings.schedule_delay);
+        table.Add("startup_delay", &settings.startup_delay);
+      });
 }
 
 }  // namespace
@@ -169,9 +193,10 @@ std::string ConfigText(double value) {
 
 void AddStorage(const Environment& environment, std::vector<plugin::Descriptor>& list) {
   list.push_back(ContentPlugin());
-  list.push_back(plugin::MakeDescriptor<events::Exchange>(kEvent, "exchange", {}, [](InitContext&) -> Result<std::unique_ptr<events::Exchange>> {
-    return std::make_unique<events::Exchange>(services::MakeEventFieldReader());
-  }));
+  list.push_back(plugin::MakeDescriptor<events::Exchange>(
+      kEvent, "exchange", {}, [](InitContext&) -> Result<std::unique_ptr<events::Exchange>> {
+        return std::make_unique<events::Exchange>(services::MakeEventFieldReader());
+      }));
   list.push_back(NativePlugin());
   list.push_back(OverlayPlugin());
   list.push_back(MetadataPlugin(environment));

@@ -45,7 +45,9 @@ int ConfigCommand(const Options& options, const std::string& verb) {
   if (!applied.ok()) return Complain(applied.error());
   PrintWarnings(settings->config);
   if (verb == "check") {
-    (void)printf("%s\n", settings->config.warnings.empty() ? "configuration is good" : "configuration has parts without effect, see above");
+    (void)printf("%s\n", settings->config.warnings.empty()
+                             ? "configuration is good"
+                             : "configuration has parts without effect, see above");
     return settings->config.warnings.empty() ? 0 : 1;
   }
   (void)fputs(PrintConfig(settings->config, descriptors).c_str(), stdout);
@@ -70,17 +72,23 @@ Status Publish(const Options& options) {
   const std::string payload = TRY(ReadAll(FdRef(0), kMaxEvent, "standard input"));
   containerd::services::events::v1::PublishRequest request;
   request.set_topic(*topic);
-  if (!request.mutable_event()->ParseFromString(payload)) return InvalidArgumentError("standard input: not a google.protobuf.Any");
-  const std::string address = options.address.empty() ? "/run/containerd/containerd.sock" : options.address;
+  if (!request.mutable_event()->ParseFromString(payload))
+    return InvalidArgumentError("standard input: not a google.protobuf.Any");
+  const std::string address =
+      options.address.empty() ? "/run/containerd/containerd.sock" : options.address;
   grpc::ChannelArguments arguments;
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-  const auto channel = grpc::CreateCustomChannel(StrCat("unix:", address), grpc::InsecureChannelCredentials(), arguments);
+  const auto channel = grpc::CreateCustomChannel(StrCat("unix:", address),
+                                                 grpc::InsecureChannelCredentials(), arguments);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kPublishDeadline);
   if (ns.ok()) context.AddMetadata("containerd-namespace", *ns);
   google::protobuf::Empty nothing;
-  const grpc::Status sent = containerd::services::events::v1::Events::NewStub(channel)->Publish(&context, request, &nothing);
-  if (!sent.ok()) return Error(static_cast<Code>(sent.error_code()), StrCat("publish to ", address, ": ", sent.error_message()));
+  const grpc::Status sent = containerd::services::events::v1::Events::NewStub(channel)->Publish(
+      &context, request, &nothing);
+  if (!sent.ok())
+    return Error(static_cast<Code>(sent.error_code()),
+                 StrCat("publish to ", address, ": ", sent.error_message()));
   return Ok();
 }
 
@@ -90,7 +98,8 @@ int RunCommand(const Options& options) {
   const std::vector<std::string>& words = options.command;
   if (words[0] == "config") {
     const std::string verb = words.size() > 1 ? words[1] : "";
-    if (verb == "default" || verb == "dump" || verb == "migrate" || verb == "check") return ConfigCommand(options, verb);
+    if (verb == "default" || verb == "dump" || verb == "migrate" || verb == "check")
+      return ConfigCommand(options, verb);
     (void)fprintf(stderr, "cortend config: want default, dump, migrate or check\n");
     return verb.empty() ? 0 : 3;
   }

@@ -18,14 +18,33 @@ namespace {
 constexpr size_t kMaxConfigFile = size_t{4} << 20;
 constexpr size_t kMaxConfigFiles = 1024;
 
-const std::vector<std::string> kTopLevelKeys = {"version", "root", "state", "temp", "disabled_plugins", "required_plugins", "oom_score",
-                                                "imports", "debug", "plugins", "cgroup", "proxy_plugins", "timeouts",
-                                                "stream_processors", "grpc", "ttrpc", "metrics", "plugin_dir", "no_subreaper"};
+const std::vector<std::string> kTopLevelKeys = {"version",
+                                                "root",
+                                                "state",
+                                                "temp",
+                                                "disabled_plugins",
+                                                "required_plugins",
+                                                "oom_score",
+                                                "imports",
+                                                "debug",
+                                                "plugins",
+                                                "cgroup",
+                                                "proxy_plugins",
+                                                "timeouts",
+                                                "stream_processors",
+                                                "grpc",
+                                                "ttrpc",
+                                                "metrics",
+                                                "plugin_dir",
+                                                "no_subreaper"};
 
 const std::map<std::string, std::string> kDefaultTimeouts = {
-    {"io.containerd.timeout.bolt.open", "0s"},          {"io.containerd.timeout.cri.defercleanup", "1m0s"},
-    {"io.containerd.timeout.metrics.shimstats", "2s"},  {"io.containerd.timeout.shim.cleanup", "5s"},
-    {"io.containerd.timeout.shim.load", "5s"},          {"io.containerd.timeout.shim.shutdown", "3s"},
+    {"io.containerd.timeout.bolt.open", "0s"},
+    {"io.containerd.timeout.cri.defercleanup", "1m0s"},
+    {"io.containerd.timeout.metrics.shimstats", "2s"},
+    {"io.containerd.timeout.shim.cleanup", "5s"},
+    {"io.containerd.timeout.shim.load", "5s"},
+    {"io.containerd.timeout.shim.shutdown", "3s"},
     {"io.containerd.timeout.task.state", "2s"}};
 
 StreamProcessor OcicryptProcessor(const std::string& suffix) {
@@ -34,7 +53,8 @@ StreamProcessor OcicryptProcessor(const std::string& suffix) {
   processor.returns = StrCat("application/vnd.oci.image.layer.v1.tar", suffix);
   processor.path = "ctd-decoder";
   processor.args = {"--decryption-keys-path", "/etc/containerd/ocicrypt/keys"};
-  processor.env = {"OCICRYPT_KEYPROVIDER_CONFIG=/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf"};
+  processor.env = {
+      "OCICRYPT_KEYPROVIDER_CONFIG=/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf"};
   return processor;
 }
 
@@ -42,7 +62,8 @@ Error TypeError(std::string_view key, const toml::node& node, std::string_view w
   return InvalidArgumentError(Where(node), ": key ", Quoted(key), ": want ", want);
 }
 
-// Reads one file's keys into the configuration. Later files win unless their value is empty, false or 0.
+// Reads one file's keys into the configuration. Later files win unless their value is empty, false
+// or 0.
 class Reader {
  public:
   Reader(Config& config, const ConfigFile& file) : config_(config), file_(file) {}
@@ -80,7 +101,8 @@ class Reader {
     for (const toml::node& entry : *list) {
       const auto* text = entry.as_string();
       if (text == nullptr) return TypeError(key, entry, "a list of strings");
-      if (std::find(out->begin(), out->end(), text->get()) == out->end()) out->push_back(text->get());
+      if (std::find(out->begin(), out->end(), text->get()) == out->end())
+        out->push_back(text->get());
     }
     return Ok();
   }
@@ -91,7 +113,8 @@ class Reader {
     if (inner == nullptr) return TypeError(key, *node, "a table");
     return inner;
   }
-  void WarnUnknown(const toml::table& table, const std::vector<std::string>& known, const std::string& prefix) {
+  void WarnUnknown(const toml::table& table, const std::vector<std::string>& known,
+                   const std::string& prefix) {
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
@@ -101,7 +124,8 @@ class Reader {
       warning.fields["column"] = StrCat(key.source().begin.column);
       warning.fields["key"] = StrCat(prefix, name);
       const std::string nearest = NearestName(name, known);
-      if (!nearest.empty()) warning.fields["hint"] = StrCat("did you mean ", Quoted(StrCat(prefix, nearest)), "?");
+      if (!nearest.empty())
+        warning.fields["hint"] = StrCat("did you mean ", Quoted(StrCat(prefix, nearest)), "?");
       config_.warnings.push_back(std::move(warning));
     }
   }
@@ -137,7 +161,8 @@ class Reader {
     if (timeouts == nullptr) return Ok();
     for (const auto& [key, node] : *timeouts) {
       const auto* text = node.as_string();
-      if (text == nullptr || !ParseDuration(text->get()).ok()) return TypeError(key.str(), node, "a duration such as '10s'");
+      if (text == nullptr || !ParseDuration(text->get()).ok())
+        return TypeError(key.str(), node, "a duration such as '10s'");
       config_.timeouts[std::string(key.str())] = text->get();
     }
     return Ok();
@@ -149,14 +174,16 @@ class Reader {
     for (const auto& [key, node] : *all) {
       const toml::table* entry = node.as_table();
       if (entry == nullptr) return TypeError(key.str(), node, "a table");
-      WarnUnknown(*entry, {"type", "address", "platform", "exports", "capabilities"}, StrCat("proxy_plugins.", key.str(), "."));
+      WarnUnknown(*entry, {"type", "address", "platform", "exports", "capabilities"},
+                  StrCat("proxy_plugins.", key.str(), "."));
       ProxyPlugin proxy;
       TRY(Text(*entry, "type", &proxy.type));
       TRY(Text(*entry, "address", &proxy.address));
       TRY(Text(*entry, "platform", &proxy.platform));
       TRY(List(*entry, "capabilities", &proxy.capabilities));
       if (const toml::table* exports = TRY(Table(*entry, "exports")); exports != nullptr) {
-        for (const auto& [name, value] : *exports) TRY(Text(*exports, name.str(), &proxy.exports[std::string(name.str())]));
+        for (const auto& [name, value] : *exports)
+          TRY(Text(*exports, name.str(), &proxy.exports[std::string(name.str())]));
       }
       config_.proxy_plugins[std::string(key.str())] = std::move(proxy);
     }
@@ -169,7 +196,8 @@ class Reader {
     for (const auto& [key, node] : *all) {
       const toml::table* entry = node.as_table();
       if (entry == nullptr) return TypeError(key.str(), node, "a table");
-      WarnUnknown(*entry, {"accepts", "returns", "path", "args", "env"}, StrCat("stream_processors.", key.str(), "."));
+      WarnUnknown(*entry, {"accepts", "returns", "path", "args", "env"},
+                  StrCat("stream_processors.", key.str(), "."));
       StreamProcessor processor;
       TRY(List(*entry, "accepts", &processor.accepts));
       TRY(Text(*entry, "returns", &processor.returns));
@@ -214,17 +242,21 @@ Result<ConfigFile> ReadConfigFile(const std::string& path) {
   toml::parse_result parsed = toml::parse(text, path);
   if (!parsed) {
     const toml::source_position at = parsed.error().source().begin;
-    return InvalidArgumentError("failed to load TOML from ", path, ": failed to unmarshal TOML at row ", at.line, " column ", at.column, ": ",
-                                parsed.error().description());
+    return InvalidArgumentError("failed to load TOML from ", path,
+                                ": failed to unmarshal TOML at row ", at.line, " column ",
+                                at.column, ": ", parsed.error().description());
   }
   ConfigFile file;
   file.path = path;
   file.tree = std::move(parsed).table();
   if (const toml::node* version = file.tree.get("version"); version != nullptr) {
     const auto* number = version->as_integer();
-    if (number == nullptr || number->get() < 0) return TypeError("version", *version, "a number from 1 to 4");
+    if (number == nullptr || number->get() < 0)
+      return TypeError("version", *version, "a number from 1 to 4");
     if (number->get() > kConfigVersion) {
-      return InvalidArgumentError(path, ": expected containerd config version equal to or less than `", kConfigVersion, "`, got `", number->get(), "`");
+      return InvalidArgumentError(path,
+                                  ": expected containerd config version equal to or less than `",
+                                  kConfigVersion, "`, got `", number->get(), "`");
     }
     file.version = static_cast<int>(number->get());
   }
@@ -241,7 +273,8 @@ Result<Config> LoadConfig(const std::string& path, bool may_be_missing) {
   Config config;
   config.timeouts = kDefaultTimeouts;
   config.stream_processors["io.containerd.ocicrypt.decoder.v1.tar"] = OcicryptProcessor("");
-  config.stream_processors["io.containerd.ocicrypt.decoder.v1.tar.gzip"] = OcicryptProcessor("+gzip");
+  config.stream_processors["io.containerd.ocicrypt.decoder.v1.tar.gzip"] =
+      OcicryptProcessor("+gzip");
   config.plugins = std::make_shared<PluginTables>();
   std::deque<std::string> queue = {path};
   std::set<std::string> seen;
@@ -249,7 +282,8 @@ Result<Config> LoadConfig(const std::string& path, bool may_be_missing) {
     const std::string next = queue.front();
     queue.pop_front();
     if (!seen.insert(next).second) continue;
-    if (seen.size() > kMaxConfigFiles) return InvalidArgumentError(path, ": imports more than ", kMaxConfigFiles, " files");
+    if (seen.size() > kMaxConfigFiles)
+      return InvalidArgumentError(path, ": imports more than ", kMaxConfigFiles, " files");
     Result<ConfigFile> read = ReadConfigFile(next);
     if (!read.ok()) {
       if (next == path && may_be_missing && read.error().Is(Code::kNotFound)) break;
@@ -260,17 +294,20 @@ Result<Config> LoadConfig(const std::string& path, bool may_be_missing) {
     if (next == path) {
       config.version = file.version;
     } else if (file.version > config.version) {
-      return InvalidArgumentError(next, ": drop-in config version ", file.version, " higher than root config version ", config.version);
+      return InvalidArgumentError(next, ": drop-in config version ", file.version,
+                                  " higher than root config version ", config.version);
     }
     if (file.version < kConfigVersion) {
-      config.warnings.push_back({StrCat("Configuration migrated from version ", file.version, ", use `cortend config migrate` to avoid migration"),
+      config.warnings.push_back({StrCat("Configuration migrated from version ", file.version,
+                                        ", use `cortend config migrate` to avoid migration"),
                                  {{"file", next}}});
     }
     MigrateConfig(file, config.warnings);
     TRY(Reader(config, file).Read());
     if (const toml::array* imports = file.tree["imports"].as_array(); imports != nullptr) {
       for (const toml::node& entry : *imports) {
-        for (std::string& found : ExpandImport(entry.value_or(std::string()), next)) queue.push_back(std::move(found));
+        for (std::string& found : ExpandImport(entry.value_or(std::string()), next))
+          queue.push_back(std::move(found));
       }
     }
     if (toml::table* plugins = file.tree["plugins"].as_table(); plugins != nullptr) {

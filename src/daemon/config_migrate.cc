@@ -25,16 +25,27 @@ toml::table& Sub(toml::table& parent, std::string_view key) {
 // Version 0 and 1 named plugins by id alone.
 std::string UriOf(std::string_view name, bool* ambiguous) {
   *ambiguous = false;
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 20> kKnown = {{
-      {"cri", "io.containerd.grpc.v1.cri"}, {"cgroups", "io.containerd.monitor.v1.cgroups"}, {"scheduler", "io.containerd.gc.v1.scheduler"},
-      {"bolt", "io.containerd.metadata.v1.bolt"}, {"task", "io.containerd.runtime.v2.task"}, {"opt", "io.containerd.internal.v1.opt"},
-      {"restart", "io.containerd.internal.v1.restart"}, {"tracing", "io.containerd.internal.v1.tracing"},
-      {"otlp", "io.containerd.tracing.processor.v1.otlp"}, {"aufs", "io.containerd.snapshotter.v1.aufs"},
-      {"btrfs", "io.containerd.snapshotter.v1.btrfs"}, {"devmapper", "io.containerd.snapshotter.v1.devmapper"},
-      {"native", "io.containerd.snapshotter.v1.native"}, {"overlayfs", "io.containerd.snapshotter.v1.overlayfs"},
-      {"zfs", "io.containerd.snapshotter.v1.zfs"}, {"blockfile", "io.containerd.snapshotter.v1.blockfile"},
-      {"erofs", "io.containerd.snapshotter.v1.erofs"}, {"content", "io.containerd.content.v1.content"},
-      {"walking", "io.containerd.differ.v1.walking"}, {"linux", "io.containerd.runtime.v1.linux"}}};
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 20> kKnown = {
+      {{"cri", "io.containerd.grpc.v1.cri"},
+       {"cgroups", "io.containerd.monitor.v1.cgroups"},
+       {"scheduler", "io.containerd.gc.v1.scheduler"},
+       {"bolt", "io.containerd.metadata.v1.bolt"},
+       {"task", "io.containerd.runtime.v2.task"},
+       {"opt", "io.containerd.internal.v1.opt"},
+       {"restart", "io.containerd.internal.v1.restart"},
+       {"tracing", "io.containerd.internal.v1.tracing"},
+       {"otlp", "io.containerd.tracing.processor.v1.otlp"},
+       {"aufs", "io.containerd.snapshotter.v1.aufs"},
+       {"btrfs", "io.containerd.snapshotter.v1.btrfs"},
+       {"devmapper", "io.containerd.snapshotter.v1.devmapper"},
+       {"native", "io.containerd.snapshotter.v1.native"},
+       {"overlayfs", "io.containerd.snapshotter.v1.overlayfs"},
+       {"zfs", "io.containerd.snapshotter.v1.zfs"},
+       {"blockfile", "io.containerd.snapshotter.v1.blockfile"},
+       {"erofs", "io.containerd.snapshotter.v1.erofs"},
+       {"content", "io.containerd.content.v1.content"},
+       {"walking", "io.containerd.differ.v1.walking"},
+       {"linux", "io.containerd.runtime.v1.linux"}}};
   for (const auto& [id, uri] : kKnown) {
     if (id == name) return std::string(uri);
   }
@@ -48,7 +59,9 @@ void NamesToUris(toml::table& root, std::vector<ConfigWarning>& warnings) {
   const auto convert = [&](std::string_view name, const toml::node& node) {
     bool ambiguous = false;
     std::string uri = UriOf(name, &ambiguous);
-    if (ambiguous) warnings.push_back({"Ambiguous plugin name, taken as a gRPC plugin", {{"plugin", std::string(name)}, {"file", Where(node)}}});
+    if (ambiguous)
+      warnings.push_back({"Ambiguous plugin name, taken as a gRPC plugin",
+                          {{"plugin", std::string(name)}, {"file", Where(node)}}});
     return uri;
   };
   if (toml::table* plugins = root["plugins"].as_table(); plugins != nullptr) {
@@ -60,7 +73,8 @@ void NamesToUris(toml::table& root, std::vector<ConfigWarning>& warnings) {
     toml::array* list = root[list_name].as_array();
     if (list == nullptr) continue;
     for (toml::node& entry : *list) {
-      if (toml::value<std::string>* text = entry.as_string(); text != nullptr) *text = convert(text->get(), entry);
+      if (toml::value<std::string>* text = entry.as_string(); text != nullptr)
+        *text = convert(text->get(), entry);
     }
   }
 }
@@ -72,16 +86,21 @@ void SplitCri(toml::table& plugins) {
   toml::table images;
   toml::table runtime;
   toml::table streaming;
-  for (const std::string_view key : {"registry", "image_decryption", "max_concurrent_downloads", "image_pull_progress_timeout",
-                                     "image_pull_with_sync_fs", "stats_collect_period"}) {
+  for (const std::string_view key :
+       {"registry", "image_decryption", "max_concurrent_downloads", "image_pull_progress_timeout",
+        "image_pull_with_sync_fs", "stats_collect_period"}) {
     Move(*old, key, images, key);
   }
   if (toml::table* containerd = (*old)["containerd"].as_table(); containerd != nullptr) {
-    for (const std::string_view key : {"snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers"}) Move(*containerd, key, images, key);
+    for (const std::string_view key :
+         {"snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers"})
+      Move(*containerd, key, images, key);
   }
-  if (old->contains("sandbox_image")) Move(*old, "sandbox_image", Sub(images, "pinned_images"), "sandbox");
-  for (const std::string_view key : {"disable_tcp_service", "stream_server_address", "stream_server_port", "stream_idle_timeout",
-                                     "enable_tls_streaming", "x509_key_pair_streaming"}) {
+  if (old->contains("sandbox_image"))
+    Move(*old, "sandbox_image", Sub(images, "pinned_images"), "sandbox");
+  for (const std::string_view key :
+       {"disable_tcp_service", "stream_server_address", "stream_server_port", "stream_idle_timeout",
+        "enable_tls_streaming", "x509_key_pair_streaming"}) {
     Move(*old, key, streaming, key);
   }
   for (auto&& [key, node] : *old) runtime.insert(key, std::move(node));
@@ -91,13 +110,16 @@ void SplitCri(toml::table& plugins) {
 }
 
 void RenamePlugins(toml::table& plugins) {
-  Move(plugins, "io.containerd.monitor.v1.cgroups", plugins, "io.containerd.monitor.task.v1.cgroups");
-  Move(plugins, "io.containerd.internal.v1.restart", plugins, "io.containerd.monitor.container.v1.restart");
+  Move(plugins, "io.containerd.monitor.v1.cgroups", plugins,
+       "io.containerd.monitor.task.v1.cgroups");
+  Move(plugins, "io.containerd.internal.v1.restart", plugins,
+       "io.containerd.monitor.container.v1.restart");
   toml::table* task = plugins["io.containerd.runtime.v2.task"].as_table();
   if (task == nullptr) return;
   auto found = task->find("sched_core");
   if (found == task->end()) return;
-  if (found->second.value_or(false)) Sub(plugins, "io.containerd.shim.v1.manager").insert("env", toml::array{"SCHED_CORE=1"});
+  if (found->second.value_or(false))
+    Sub(plugins, "io.containerd.shim.v1.manager").insert("env", toml::array{"SCHED_CORE=1"});
   task->erase(found);
 }
 
@@ -111,14 +133,18 @@ void SectionsToServers(toml::table& root, toml::table& plugins) {
       toml::table& ttrpc = Sub(plugins, "io.containerd.server.v1.ttrpc");
       if (!ttrpc.contains("address")) ttrpc.insert("address", StrCat(address, ".ttrpc"));
       for (const std::string_view key : {"uid", "gid"}) {
-        if (!ttrpc.contains(key) && (*grpc)[key].is_integer()) ttrpc.insert(key, (*grpc)[key].value_or(int64_t{0}));
+        if (!ttrpc.contains(key) && (*grpc)[key].is_integer())
+          ttrpc.insert(key, (*grpc)[key].value_or(int64_t{0}));
       }
     }
     toml::table tcp;
     toml::table unix;
     Move(*grpc, "tcp_address", tcp, "address");
-    for (const std::string_view key : {"tls_ca", "tls_cert", "tls_key", "tls_common_name"}) Move(*grpc, StrCat("tcp_", key), tcp, key);
-    for (const std::string_view key : {"address", "uid", "gid", "max_recv_message_size", "max_send_message_size"}) Move(*grpc, key, unix, key);
+    for (const std::string_view key : {"tls_ca", "tls_cert", "tls_key", "tls_common_name"})
+      Move(*grpc, StrCat("tcp_", key), tcp, key);
+    for (const std::string_view key :
+         {"address", "uid", "gid", "max_recv_message_size", "max_send_message_size"})
+      Move(*grpc, key, unix, key);
     // A table in the new form wins over the section.
     const auto lay_under = [&](std::string_view uri, toml::table&& old) {
       if (old.empty()) return;
@@ -130,7 +156,8 @@ void SectionsToServers(toml::table& root, toml::table& plugins) {
     lay_under("io.containerd.server.v1.grpc-tcp", std::move(tcp));
     if (grpc->empty()) root.erase("grpc");
   }
-  const auto section = [&](std::string_view name, std::string_view uri, std::initializer_list<std::string_view> keys) {
+  const auto section = [&](std::string_view name, std::string_view uri,
+                           std::initializer_list<std::string_view> keys) {
     toml::table* from = root[name].as_table();
     if (from == nullptr) return;
     for (const std::string_view key : keys) {

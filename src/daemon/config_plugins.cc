@@ -25,20 +25,28 @@ std::optional<plugin::ConfigTable::Value> ToValue(const toml::node& node) {
   return words;
 }
 
-Status ApplyTable(Config& config, const std::string& uri, const toml::table& from, plugin::ConfigTable& table) {
+Status ApplyTable(Config& config, const std::string& uri, const toml::table& from,
+                  plugin::ConfigTable& table) {
   for (const auto& [key, node] : from) {
     const std::optional<plugin::ConfigTable::Value> value = ToValue(node);
-    Status set = value.has_value() ? table.Set(key.str(), *value) : Status(NotFoundError("unknown key ", Quoted(key.str())));
+    Status set = value.has_value() ? table.Set(key.str(), *value)
+                                   : Status(NotFoundError("unknown key ", Quoted(key.str())));
     if (set.ok()) continue;
-    if (!set.error().Is(Code::kNotFound)) return std::move(set).TakeError().Context(Where(node)).Context(uri);
+    if (!set.error().Is(Code::kNotFound))
+      return std::move(set).TakeError().Context(Where(node)).Context(uri);
     config.warnings.push_back({"Ignoring unknown key in TOML for plugin",
-                               {{"plugin", uri}, {"key", std::string(key.str())}, {"file", Where(node)}, {"error", set.error().text()}}});
+                               {{"plugin", uri},
+                                {"key", std::string(key.str())},
+                                {"file", Where(node)},
+                                {"error", set.error().text()}}});
   }
   return Ok();
 }
 
 std::string TomlString(std::string_view text) {
-  const bool plain = std::none_of(text.begin(), text.end(), [](char c) { return c == '\'' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  const bool plain = std::none_of(text.begin(), text.end(), [](char c) {
+    return c == '\'' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
   if (plain) return StrCat("'", text, "'");
   std::string out = "\"";
   for (const char c : text) {
@@ -78,9 +86,12 @@ Status ApplyPluginTables(Config& config, std::vector<plugin::Descriptor>& descri
   std::vector<std::string> uris;
   for (const plugin::Descriptor& descriptor : descriptors) uris.push_back(descriptor.uri());
   for (const auto& [uri, table] : config.plugins->tables) {
-    const auto found = std::find_if(descriptors.begin(), descriptors.end(), [&](const auto& descriptor) { return descriptor.uri() == uri; });
+    const auto found =
+        std::find_if(descriptors.begin(), descriptors.end(),
+                     [&](const auto& descriptor) { return descriptor.uri() == uri; });
     if (found == descriptors.end()) {
-      ConfigWarning warning{"Ignoring table of a plugin that is not in this build", {{"plugin", uri}}};
+      ConfigWarning warning{"Ignoring table of a plugin that is not in this build",
+                            {{"plugin", uri}}};
       if (!table.empty()) warning.fields["file"] = Where(table.cbegin()->second);
       if (const std::string nearest = NearestName(uri, uris); !nearest.empty()) {
         warning.fields["hint"] = StrCat("did you mean ", Quoted(nearest), "?");
@@ -95,37 +106,52 @@ Status ApplyPluginTables(Config& config, std::vector<plugin::Descriptor>& descri
 }
 
 std::string PrintConfig(const Config& config, const std::vector<plugin::Descriptor>& descriptors) {
-  std::string out = StrCat("version = ", kConfigVersion, "\nroot = ", TomlString(config.root), "\nstate = ", TomlString(config.state),
-                           "\ntemp = ", TomlString(config.temp), "\ndisabled_plugins = ", TomlList(config.disabled_plugins),
-                           "\nrequired_plugins = ", TomlList(config.required_plugins), "\noom_score = ", config.oom_score,
-                           "\nimports = ", TomlList(config.imports), "\n\n[debug]\n  level = ", TomlString(config.log_level),
-                           "\n  format = ", TomlString(config.log_format), "\n  log_trace_id = ", config.log_trace_id, "\n\n[plugins]\n");
+  std::string out =
+      StrCat("version = ", kConfigVersion, "\nroot = ", TomlString(config.root),
+             "\nstate = ", TomlString(config.state), "\ntemp = ", TomlString(config.temp),
+             "\ndisabled_plugins = ", TomlList(config.disabled_plugins),
+             "\nrequired_plugins = ", TomlList(config.required_plugins),
+             "\noom_score = ", config.oom_score, "\nimports = ", TomlList(config.imports),
+             "\n\n[debug]\n  level = ", TomlString(config.log_level),
+             "\n  format = ", TomlString(config.log_format),
+             "\n  log_trace_id = ", config.log_trace_id, "\n\n[plugins]\n");
   std::vector<const plugin::Descriptor*> sorted;
   for (const plugin::Descriptor& descriptor : descriptors) {
-    const bool disabled = std::find(config.disabled_plugins.begin(), config.disabled_plugins.end(), descriptor.uri()) != config.disabled_plugins.end();
+    const bool disabled = std::find(config.disabled_plugins.begin(), config.disabled_plugins.end(),
+                                    descriptor.uri()) != config.disabled_plugins.end();
     if (descriptor.table != nullptr && !disabled) sorted.push_back(&descriptor);
   }
-  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->uri() < b->uri(); });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const auto* a, const auto* b) { return a->uri() < b->uri(); });
   for (const plugin::Descriptor* descriptor : sorted) {
     out += StrCat("  [plugins.", TomlString(descriptor->uri()), "]\n");
     for (const plugin::ConfigTable::Field& field : descriptor->table->fields()) {
-      out += StrCat("    ", field.name, " = ", std::visit(Printer(), plugin::ConfigTable::Get(field)), "\n");
+      out += StrCat("    ", field.name, " = ",
+                    std::visit(Printer(), plugin::ConfigTable::Get(field)), "\n");
     }
     out += "\n";
   }
   out += StrCat("[cgroup]\n  path = ", TomlString(config.cgroup_path), "\n\n[proxy_plugins]\n");
   for (const auto& [name, proxy] : config.proxy_plugins) {
-    out += StrCat("  [proxy_plugins.", TomlString(name), "]\n    type = ", TomlString(proxy.type), "\n    address = ", TomlString(proxy.address),
-                  "\n    platform = ", TomlString(proxy.platform), "\n    capabilities = ", TomlList(proxy.capabilities), "\n");
-    if (!proxy.exports.empty()) out += StrCat("    [proxy_plugins.", TomlString(name), ".exports]\n");
-    for (const auto& [key, value] : proxy.exports) out += StrCat("      ", TomlString(key), " = ", TomlString(value), "\n");
+    out += StrCat("  [proxy_plugins.", TomlString(name), "]\n    type = ", TomlString(proxy.type),
+                  "\n    address = ", TomlString(proxy.address),
+                  "\n    platform = ", TomlString(proxy.platform),
+                  "\n    capabilities = ", TomlList(proxy.capabilities), "\n");
+    if (!proxy.exports.empty())
+      out += StrCat("    [proxy_plugins.", TomlString(name), ".exports]\n");
+    for (const auto& [key, value] : proxy.exports)
+      out += StrCat("      ", TomlString(key), " = ", TomlString(value), "\n");
   }
   out += "\n[timeouts]\n";
-  for (const auto& [key, value] : config.timeouts) out += StrCat("  ", TomlString(key), " = ", TomlString(value), "\n");
+  for (const auto& [key, value] : config.timeouts)
+    out += StrCat("  ", TomlString(key), " = ", TomlString(value), "\n");
   out += "\n[stream_processors]\n";
   for (const auto& [id, processor] : config.stream_processors) {
-    out += StrCat("  [stream_processors.", TomlString(id), "]\n    accepts = ", TomlList(processor.accepts), "\n    returns = ", TomlString(processor.returns),
-                  "\n    path = ", TomlString(processor.path), "\n    args = ", TomlList(processor.args), "\n    env = ", TomlList(processor.env), "\n\n");
+    out += StrCat(
+        "  [stream_processors.", TomlString(id), "]\n    accepts = ", TomlList(processor.accepts),
+        "\n    returns = ", TomlString(processor.returns),
+        "\n    path = ", TomlString(processor.path), "\n    args = ", TomlList(processor.args),
+        "\n    env = ", TomlList(processor.env), "\n\n");
   }
   return out;
 }

@@ -1,8 +1,9 @@
-// The part of configuration loading that works on TOML trees. Private to daemon/config*.cc: the TOML library's header is
-// heavy and throws, so nothing else includes this.
+// The part of configuration loading that works on TOML trees. Private to daemon/config*.cc: the
+// TOML library's header is heavy and throws, so nothing else includes this.
 #pragma once
 
-// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every file that includes it.
+// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every
+// file that includes it.
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -16,7 +17,8 @@
 
 namespace corten::daemon {
 
-// [plugins.'URI'] of all files, merged. Nodes are moved, never copied: only moving keeps their file and line.
+// [plugins.'URI'] of all files, merged. Nodes are moved, never copied: only moving keeps their file
+// and line.
 class PluginTables {
  public:
   std::map<std::string, toml::table> tables;
@@ -34,8 +36,9 @@ std::string Where(const toml::node& node);
 // Reads and parses one file. kNotFound; kInvalidArgument with file, row and column.
 Result<ConfigFile> ReadConfigFile(const std::string& path);
 
-// Brings `file.tree` from its version to version 4 in place: plugin names become URIs, moved keys move, the grpc, ttrpc,
-// debug and metrics sections become server plugins. Never fails: what it does not know stays where it is.
+// Brings `file.tree` from its version to version 4 in place: plugin names become URIs, moved keys
+// move, the grpc, ttrpc, debug and metrics sections become server plugins. Never fails: what it
+// does not know stays where it is.
 void MigrateConfig(ConfigFile& file, std::vector<ConfigWarning>& warnings);
 
 // Lays `from` over `into`: tables merge by key, everything else replaces.

@@ -1,8 +1,7 @@
 #include "daemon/daemon.h"
 
-#include <grpcpp/impl/service_type.h>
-
 #include <fcntl.h>
+#include <grpcpp/impl/service_type.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -37,7 +36,8 @@ constexpr const char* kGrpcServer = "io.containerd.server.v1.grpc";
 constexpr const char* kTtrpcServer = "io.containerd.server.v1.ttrpc";
 
 plugin::Descriptor* FindDescriptor(std::vector<plugin::Descriptor>& list, std::string_view uri) {
-  const auto found = std::find_if(list.begin(), list.end(), [&](const auto& descriptor) { return descriptor.uri() == uri; });
+  const auto found = std::find_if(list.begin(), list.end(),
+                                  [&](const auto& descriptor) { return descriptor.uri() == uri; });
   return found == list.end() ? nullptr : &*found;
 }
 
@@ -52,14 +52,16 @@ std::string Absolute(const std::string& path) {
 Status MakeOwnDir(const std::string& path, mode_t mode) {
   TRY(MakeDirs(path, mode));
   // Also for one that was there; without privilege (rootless) it stays as it is.
-  if (chmod(path.c_str(), mode) != 0 && errno != EPERM) return ErrnoError(errno, "set mode of ", path);
+  if (chmod(path.c_str(), mode) != 0 && errno != EPERM)
+    return ErrnoError(errno, "set mode of ", path);
   return Ok();
 }
 
 Status MakeDirectories(const Config& config) {
   if (config.root.empty()) return InvalidArgumentError("root must be specified");
   if (config.state.empty()) return InvalidArgumentError("state must be specified");
-  if (config.root == config.state) return InvalidArgumentError("root and state must be different paths");
+  if (config.root == config.state)
+    return InvalidArgumentError("root and state must be different paths");
   TRY(MakeOwnDir(config.root, 0700));
   TRY(MakeOwnDir(config.state, 0711));
   if (config.temp.empty()) return Ok();
@@ -71,18 +73,23 @@ Status MakeDirectories(const Config& config) {
 void SetOomScore(int64_t score) {
   if (score == 0) return;
   const Fd fd(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  const Status written = fd.valid() ? WriteAll(fd, StrCat(score), "oom_score_adj") : Status(ErrnoError(errno, "open oom_score_adj"));
-  if (!written.ok()) log::Warn("failed to set the OOM score", {{"oom_score", StrCat(score)}, {"error", written.error().text()}});
+  const Status written = fd.valid() ? WriteAll(fd, StrCat(score), "oom_score_adj")
+                                    : Status(ErrnoError(errno, "open oom_score_adj"));
+  if (!written.ok())
+    log::Warn("failed to set the OOM score",
+              {{"oom_score", StrCat(score)}, {"error", written.error().text()}});
 }
 
 Status ApplyLogging(const Options& options, const Config& config) {
   const std::string level_text = !options.log_level.empty() ? options.log_level : config.log_level;
   log::Level level = log::Level::kInfo;
   if (!level_text.empty() && !log::ParseLevel(level_text, &level)) {
-    return InvalidArgumentError("log level ", Quoted(level_text), ": want one of trace, debug, info, warn, error, fatal, panic");
+    return InvalidArgumentError("log level ", Quoted(level_text),
+                                ": want one of trace, debug, info, warn, error, fatal, panic");
   }
   if (!config.log_format.empty() && config.log_format != "text" && config.log_format != "json") {
-    return InvalidArgumentError("log format ", Quoted(config.log_format), ": want 'text' or 'json'");
+    return InvalidArgumentError("log format ", Quoted(config.log_format),
+                                ": want 'text' or 'json'");
   }
   log::SetLevel(level);
   log::SetSink(2, config.log_format == "json" ? log::Format::kJson : log::Format::kText);
@@ -117,7 +124,8 @@ class Daemon {
     const std::string temp_mounts = StrCat(settings_.config.root, "/tmpmounts");
     TRY(MakeOwnDir(temp_mounts, 0700));
     const Result<int> swept = os::SweepTempMounts(temp_mounts);
-    if (!swept.ok()) log::Warn("failed to clean up temporary mounts", {{"error", swept.error().text()}});
+    if (!swept.ok())
+      log::Warn("failed to clean up temporary mounts", {{"error", swept.error().text()}});
     SetOomScore(settings_.config.oom_score);
     TRY(BuildPlugins());
     TRY(OpenSockets());
@@ -156,8 +164,12 @@ class Daemon {
   Environment MakeEnvironment() {
     Environment environment;
     environment.executors = {&quick_, &bulk_, &control_};
-    environment.records = [this]() -> const std::vector<plugin::Record>& { return graph_->records(); };
-    environment.plugin_info = [this](const std::string& uri, const model::Any& options) { return RuntimePluginInfo(*graph_, uri, options); };
+    environment.records = [this]() -> const std::vector<plugin::Record>& {
+      return graph_->records();
+    };
+    environment.plugin_info = [this](const std::string& uri, const model::Any& options) {
+      return RuntimePluginInfo(*graph_, uri, options);
+    };
     environment.config = &settings_.config;
     return environment;
   }
@@ -177,7 +189,8 @@ class Daemon {
     // Nothing works without these; the sentence of their failure is the sentence of the start's.
     for (const char* uri : {"io.containerd.content.v1.content", "io.containerd.metadata.v1.bolt"}) {
       const auto& disabled = options.disabled;
-      if (std::find(disabled.begin(), disabled.end(), uri) == disabled.end()) options.required.push_back(uri);
+      if (std::find(disabled.begin(), disabled.end(), uri) == disabled.end())
+        options.required.push_back(uri);
     }
     return graph_->Initialise(options, [](const plugin::Record& record) {
       const std::string uri = StrCat(record.type, ".", record.id);
@@ -191,8 +204,10 @@ class Daemon {
 
   // --address wins; the ttrpc socket stands beside it unless the file placed it.
   void ApplyAddress() {
-    grpc_ = static_cast<SocketConfig*>(FindDescriptor(graph_->descriptors(), kGrpcServer)->config.get());
-    ttrpc_ = static_cast<SocketConfig*>(FindDescriptor(graph_->descriptors(), kTtrpcServer)->config.get());
+    grpc_ = static_cast<SocketConfig*>(
+        FindDescriptor(graph_->descriptors(), kGrpcServer)->config.get());
+    ttrpc_ = static_cast<SocketConfig*>(
+        FindDescriptor(graph_->descriptors(), kTtrpcServer)->config.get());
     if (settings_.grpc_address.empty()) return;
     const SocketConfig defaults_of_ttrpc{"/run/containerd/containerd.sock.ttrpc"};
     grpc_->address = settings_.grpc_address;
@@ -208,22 +223,27 @@ class Daemon {
     if (!inherited_.empty()) {
       grpc_listener_ = std::move(inherited_[0]);
     } else {
-      grpc_listener_ = TRY(ListenAt({grpc_->address, static_cast<uid_t>(grpc_->uid), static_cast<gid_t>(grpc_->gid)}));
+      grpc_listener_ = TRY(ListenAt(
+          {grpc_->address, static_cast<uid_t>(grpc_->uid), static_cast<gid_t>(grpc_->gid)}));
     }
     if (inherited_.size() > 1) {
       ttrpc_listener_ = std::move(inherited_[1]);
     } else if (!ttrpc_->address.empty()) {
-      ttrpc_listener_ = TRY(ListenAt({ttrpc_->address, static_cast<uid_t>(ttrpc_->uid), static_cast<gid_t>(ttrpc_->gid)}));
+      ttrpc_listener_ = TRY(ListenAt(
+          {ttrpc_->address, static_cast<uid_t>(ttrpc_->uid), static_cast<gid_t>(ttrpc_->gid)}));
     }
     return Ok();
   }
 
   Status CreateServer() {
     std::vector<grpc::Service*> services;
-    for (const auto& [id, holder] : graph_->FindAll(kGrpc.name)) services.push_back(static_cast<ServiceHolder*>(holder)->service.get());
+    for (const auto& [id, holder] : graph_->FindAll(kGrpc.name))
+      services.push_back(static_cast<ServiceHolder*>(holder)->service.get());
     Server::Options options;
-    options.max_receive_bytes = static_cast<int>(std::clamp<int64_t>(grpc_->max_recv_message_size, 0, INT32_MAX));
-    options.max_send_bytes = static_cast<int>(std::clamp<int64_t>(grpc_->max_send_message_size, 0, INT32_MAX));
+    options.max_receive_bytes =
+        static_cast<int>(std::clamp<int64_t>(grpc_->max_recv_message_size, 0, INT32_MAX));
+    options.max_send_bytes =
+        static_cast<int>(std::clamp<int64_t>(grpc_->max_send_message_size, 0, INT32_MAX));
     server_ = TRY(Server::Create(services, options));
     return Ok();
   }
@@ -240,14 +260,17 @@ class Daemon {
     if (!signals_.valid()) return ErrnoError(errno, "create signalfd");
     return loop_->Add(signals_, EPOLLIN, [this](uint32_t) {
       signalfd_siginfo info = {};
-      while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) OnSignal(static_cast<int>(info.ssi_signo));
+      while (read(signals_.get(), &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info)))
+        OnSignal(static_cast<int>(info.ssi_signo));
     });
   }
 
   void OnSignal(int signal) {
     switch (signal) {
-      case SIGHUP: return Reload();
-      case SIGUSR1: return DumpStacks();
+      case SIGHUP:
+        return Reload();
+      case SIGUSR1:
+        return DumpStacks();
       default:
         log::Info("stopping", {{"signal", strsignal(signal)}});
         loop_->Stop();
@@ -258,11 +281,14 @@ class Daemon {
   void Reload() {
     TellSupervisor("RELOADING=1");
     Result<Settings> fresh = LoadSettings(options_);
-    const Status applied = fresh.ok() ? ApplyLogging(options_, fresh->config) : Status(fresh.error().Clone());
+    const Status applied =
+        fresh.ok() ? ApplyLogging(options_, fresh->config) : Status(fresh.error().Clone());
     if (applied.ok()) {
-      log::Info("configuration reloaded", {{"applied", "debug.level, debug.format"}, {"note", "other settings need a restart"}});
+      log::Info("configuration reloaded", {{"applied", "debug.level, debug.format"},
+                                           {"note", "other settings need a restart"}});
     } else {
-      log::Error("configuration not reloaded, the old one stays in force", {{"error", applied.error().text()}});
+      log::Error("configuration not reloaded, the old one stays in force",
+                 {{"error", applied.error().text()}});
     }
     TellSupervisor("READY=1");
   }
@@ -276,7 +302,7 @@ class Daemon {
   std::unique_ptr<Loop> loop_;
   Fd signals_;
   std::optional<plugin::Graph> graph_;
-  SocketConfig* grpc_ = nullptr;    // inside the graph's descriptors
+  SocketConfig* grpc_ = nullptr;  // inside the graph's descriptors
   SocketConfig* ttrpc_ = nullptr;
   Fd grpc_listener_;
   Fd ttrpc_listener_;
@@ -287,7 +313,8 @@ class Daemon {
 
 Result<Settings> LoadSettings(const Options& options) {
   Settings settings;
-  settings.config = TRY(LoadConfig(options.config.value_or(kDefaultConfigPath), /*may_be_missing=*/!options.config.has_value()));
+  settings.config = TRY(LoadConfig(options.config.value_or(kDefaultConfigPath),
+                                   /*may_be_missing=*/!options.config.has_value()));
   if (!options.root.empty()) settings.config.root = Absolute(options.root);
   if (!options.state.empty()) settings.config.state = Absolute(options.state);
   if (!options.address.empty()) settings.grpc_address = Absolute(options.address);

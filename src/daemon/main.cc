@@ -6,9 +6,11 @@
 #include "daemon/version.h"
 
 int main(int argc, char** argv) {
-  const corten::Result<corten::daemon::Options> options = corten::daemon::ParseOptions({argv + 1, argv + argc});
+  const corten::Result<corten::daemon::Options> options =
+      corten::daemon::ParseOptions({argv + 1, argv + argc});
   if (!options.ok()) {
-    (void)fprintf(stderr, "cortend: %s\nRun 'cortend --help' for usage.\n", options.error().text().c_str());
+    (void)fprintf(stderr, "cortend: %s\nRun 'cortend --help' for usage.\n",
+                  options.error().text().c_str());
     return 1;
   }
   if (options->version) {
@@ -21,8 +23,9 @@ int main(int argc, char** argv) {
   }
   if (!options->command.empty()) return corten::daemon::RunCommand(*options);
   corten::Result<corten::daemon::Settings> settings = corten::daemon::LoadSettings(*options);
-  const corten::Status ran =
-      settings.ok() ? corten::daemon::RunDaemon(*options, std::move(settings).value()) : corten::Status(std::move(settings).TakeError());
+  const corten::Status ran = settings.ok()
+                                 ? corten::daemon::RunDaemon(*options, std::move(settings).value())
+                                 : corten::Status(std::move(settings).TakeError());
   if (ran.ok()) return 0;
   (void)fprintf(stderr, "cortend: %s\n", ran.error().text().c_str());
   return 1;

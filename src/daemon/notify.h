@@ -10,11 +10,12 @@
 
 namespace corten::daemon {
 
-// Sends `state` ("READY=1", "STOPPING=1") to $NOTIFY_SOCKET; does nothing without it. Errors are for the log only.
+// Sends `state` ("READY=1", "STOPPING=1") to $NOTIFY_SOCKET; does nothing without it. Errors are
+// for the log only.
 Status NotifySupervisor(std::string_view state);
 
-// The sockets that a supervisor passed in, close-on-exec from now on; empty without any. Clears the variables, so that
-// children do not take them for theirs. Call once, before threads exist.
+// The sockets that a supervisor passed in, close-on-exec from now on; empty without any. Clears the
+// variables, so that children do not take them for theirs. Call once, before threads exist.
 std::vector<Fd> TakeListenFds();
 
 }  // namespace corten::daemon

@@ -20,8 +20,10 @@ constexpr Flag kTextFlags[] = {
 };
 
 Error UnknownFlag(std::string_view name) {
-  const std::string nearest = NearestName(name, {"config", "log-level", "address", "root", "state", "help", "version"});
-  return InvalidArgumentError("flag provided but not defined: -", name, nearest.empty() ? "" : StrCat(" (did you mean --", nearest, "?)"));
+  const std::string nearest =
+      NearestName(name, {"config", "log-level", "address", "root", "state", "help", "version"});
+  return InvalidArgumentError("flag provided but not defined: -", name,
+                              nearest.empty() ? "" : StrCat(" (did you mean --", nearest, "?)"));
 }
 
 }  // namespace

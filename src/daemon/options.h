@@ -10,17 +10,19 @@
 namespace corten::daemon {
 
 struct Options {
-  std::optional<std::string> config;     // --config, -c; nullopt: the default path, which may be missing
-  std::string log_level;                 // --log-level, -l
-  std::string address;                   // --address, -a
-  std::string root;                      // --root
-  std::string state;                     // --state
+  std::optional<std::string>
+      config;             // --config, -c; nullopt: the default path, which may be missing
+  std::string log_level;  // --log-level, -l
+  std::string address;    // --address, -a
+  std::string root;       // --root
+  std::string state;      // --state
   bool help = false;
   bool version = false;
-  std::vector<std::string> command;      // what follows the global flags
+  std::vector<std::string> command;  // what follows the global flags
 };
 
-// Global flags up to the first word that is none. kInvalidArgument: unknown flag (the text names the nearest), missing value.
+// Global flags up to the first word that is none. kInvalidArgument: unknown flag (the text names
+// the nearest), missing value.
 Result<Options> ParseOptions(const std::vector<std::string>& args);
 
 std::string HelpText();

@@ -27,7 +27,8 @@ struct ServiceHolder {
 // Makes differs in a caller's scope.
 struct DifferMaker {
   services::DifferFactory make;
-  std::shared_ptr<diff::StreamApplier> engine;  // shared with differs in use; null for a remote differ
+  std::shared_ptr<diff::StreamApplier>
+      engine;  // shared with differs in use; null for a remote differ
 };
 
 // The database as facades see it.
@@ -35,8 +36,11 @@ class Stores final : public metadata::ScopedStores {
  public:
   explicit Stores(std::unique_ptr<metadata::Database> database) : database_(std::move(database)) {}
   metadata::Database& database() { return *database_; }
-  std::unique_ptr<content::Store> Content(const model::Scope& scope) override { return database_->Content(scope); }
-  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(const model::Scope& scope, const std::string& snapshotter) override {
+  std::unique_ptr<content::Store> Content(const model::Scope& scope) override {
+    return database_->Content(scope);
+  }
+  Result<std::unique_ptr<snapshot::Snapshotter>> Snapshots(
+      const model::Scope& scope, const std::string& snapshotter) override {
     return database_->Snapshots(scope, snapshotter);
   }
 

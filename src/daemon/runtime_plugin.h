@@ -10,11 +10,13 @@
 
 namespace corten::daemon {
 
-// Serves shims' events on `ttrpc_listener` and takes over what an earlier daemon left. Without a runtime plugin nothing
-// happens.
+// Serves shims' events on `ttrpc_listener` and takes over what an earlier daemon left. Without a
+// runtime plugin nothing happens.
 Status StartRuntime(plugin::Graph& graph, Fd ttrpc_listener);
 
-// PluginInfo of io.containerd.runtime.v2.task: the shim's own description of a runtime. kUnimplemented for others.
-Result<model::Any> RuntimePluginInfo(plugin::Graph& graph, const std::string& uri, const model::Any& options);
+// PluginInfo of io.containerd.runtime.v2.task: the shim's own description of a runtime.
+// kUnimplemented for others.
+Result<model::Any> RuntimePluginInfo(plugin::Graph& graph, const std::string& uri,
+                                     const model::Any& options);
 
 }  // namespace corten::daemon

@@ -24,13 +24,15 @@ namespace {
 constexpr int kAcceptBatch = 64;
 constexpr std::chrono::milliseconds kAcceptPause(100);
 
-// Ends every call of a service that is not registered, with the words that clients of the original know.
+// Ends every call of a service that is not registered, with the words that clients of the original
+// know.
 class UnknownReactor final : public grpc::ServerGenericBidiReactor {
  public:
   explicit UnknownReactor(const std::string& method) {
     // method is "/package.Service/Method"
     const size_t slash = method.rfind('/');
-    const std::string service = slash == std::string::npos || slash == 0 ? method : method.substr(1, slash - 1);
+    const std::string service =
+        slash == std::string::npos || slash == 0 ? method : method.substr(1, slash - 1);
     Finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, StrCat("unknown service ", service)));
   }
   void OnDone() override { delete this; }
@@ -38,7 +40,8 @@ class UnknownReactor final : public grpc::ServerGenericBidiReactor {
 
 class UnknownService final : public grpc::CallbackGenericService {
  public:
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+  grpc::ServerGenericBidiReactor* CreateReactor(
+      grpc::GenericCallbackServerContext* context) override {
     return new UnknownReactor(context->method());
   }
 };
@@ -49,26 +52,34 @@ bool SomebodyListens(const std::string& path) { return wire::ConnectUnix(path).o
 
 Result<Fd> ListenAt(const ListenOptions& options) {
   const size_t slash = options.address.rfind('/');
-  if (slash == std::string::npos || slash == 0) return InvalidArgumentError("address ", Quoted(options.address), ": want an absolute path");
+  if (slash == std::string::npos || slash == 0)
+    return InvalidArgumentError("address ", Quoted(options.address), ": want an absolute path");
   const std::string parent = options.address.substr(0, slash);
   if (access(parent.c_str(), F_OK) != 0) {
     TRY(MakeDirs(parent, 0770));
-    if (chown(parent.c_str(), options.uid, options.gid) != 0) return ErrnoError(errno, "set owner of ", parent);
+    if (chown(parent.c_str(), options.uid, options.gid) != 0)
+      return ErrnoError(errno, "set owner of ", parent);
   }
   Result<Fd> listener = wire::ListenUnix(options.address, 0660, SOMAXCONN);
   if (!listener.ok() && listener.error().Is(Code::kAlreadyExists)) {
     if (SomebodyListens(options.address)) {
-      return AlreadyExistsError("address ", options.address, ": another daemon listens there; give this one its own --address, --root and --state");
+      return AlreadyExistsError(
+          "address ", options.address,
+          ": another daemon listens there; give this one its own --address, --root and --state");
     }
     struct stat st = {};
     if (lstat(options.address.c_str(), &st) == 0 && !S_ISSOCK(st.st_mode)) {
-      return AlreadyExistsError("address ", options.address, ": a file that is no socket stands there");
+      return AlreadyExistsError("address ", options.address,
+                                ": a file that is no socket stands there");
     }
-    if (unlink(options.address.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove stale socket ", options.address);
+    if (unlink(options.address.c_str()) != 0 && errno != ENOENT)
+      return ErrnoError(errno, "remove stale socket ", options.address);
     listener = wire::ListenUnix(options.address, 0660, SOMAXCONN);
   }
-  if (!listener.ok()) return std::move(listener).TakeError().Context(StrCat("listen on ", options.address));
-  if (lchown(options.address.c_str(), options.uid, options.gid) != 0) return ErrnoError(errno, "set owner of ", options.address);
+  if (!listener.ok())
+    return std::move(listener).TakeError().Context(StrCat("listen on ", options.address));
+  if (lchown(options.address.c_str(), options.uid, options.gid) != 0)
+    return ErrnoError(errno, "set owner of ", options.address);
   return listener;
 }
 
@@ -86,13 +97,15 @@ struct Server::Core {
 Server::Server(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 Server::~Server() { Stop(0); }
 
-Result<std::unique_ptr<Server>> Server::Create(const std::vector<grpc::Service*>& services, const Options& options) {
+Result<std::unique_ptr<Server>> Server::Create(const std::vector<grpc::Service*>& services,
+                                               const Options& options) {
   auto core = std::make_unique<Core>();
   core->options = options;
   grpc::ServerBuilder builder;
   builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
   builder.SetMaxSendMessageSize(options.max_send_bytes);
-  // Clients of the original ping as often as they like; the default would answer GOAWAY "too_many_pings".
+  // Clients of the original ping as often as they like; the default would answer GOAWAY
+  // "too_many_pings".
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   for (grpc::Service* service : services) builder.RegisterService(service);
@@ -124,11 +137,13 @@ void Server::Core::Accept(int fd) {
     }
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
     // Out of descriptors: level-triggered waiting would spin, so look again a little later.
-    log::Error("failed to accept a connection, pausing", {{"error", Error::FromErrno(errno, "accept").text()}});
+    log::Error("failed to accept a connection, pausing",
+               {{"error", Error::FromErrno(errno, "accept").text()}});
     loop->Remove(FdRef(fd));
     loop->After(kAcceptPause, [this, fd] {
       if (server == nullptr) return;
-      if (const Status watched = Watch(fd); !watched.ok()) log::Error("failed to accept again", {{"error", watched.error().text()}});
+      if (const Status watched = Watch(fd); !watched.ok())
+        log::Error("failed to accept again", {{"error", watched.error().text()}});
     });
     return;
   }

@@ -1,9 +1,9 @@
 // The gRPC front: our own listening sockets, handed connection by connection to one gRPC server.
 //
-// Own accept gives socket modes and owners and systemd socket activation; gRPC does the rest. Connections are bounded by
-// the process's descriptors: when they run out, accepting pauses and clients wait in the listen queue.
-// Life cycle: Create -> Start (accepts from then on) -> Stop. Threads: the daemon's main thread calls; accepting runs
-// on the given loop's thread.
+// Own accept gives socket modes and owners and systemd socket activation; gRPC does the rest.
+// Connections are bounded by the process's descriptors: when they run out, accepting pauses and
+// clients wait in the listen queue. Life cycle: Create -> Start (accepts from then on) -> Stop.
+// Threads: the daemon's main thread calls; accepting runs on the given loop's thread.
 #pragma once
 
 #include <sys/types.h>
@@ -21,13 +21,14 @@
 namespace corten::daemon {
 
 struct ListenOptions {
-  std::string address;            // absolute path of the unix socket
+  std::string address;  // absolute path of the unix socket
   uid_t uid = 0;
   gid_t gid = 0;
 };
 
-// A listening unix socket at options.address: parent directory made (0770, owner as given), a stale socket removed,
-// mode 0660. kAlreadyExists when somebody listens there; kInvalidArgument: path too long.
+// A listening unix socket at options.address: parent directory made (0770, owner as given), a stale
+// socket removed, mode 0660. kAlreadyExists when somebody listens there; kInvalidArgument: path too
+// long.
 Result<Fd> ListenAt(const ListenOptions& options);
 
 class Server {
@@ -37,15 +38,16 @@ class Server {
     int max_send_bytes = 16 << 20;
   };
   // The services are borrowed and must outlive the server.
-  static Result<std::unique_ptr<Server>> Create(const std::vector<grpc::Service*>& services, const Options& options);
+  static Result<std::unique_ptr<Server>> Create(const std::vector<grpc::Service*>& services,
+                                                const Options& options);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
   // Accepts on `listener` on the loop's thread until Stop. Callable once per listener.
   Status Serve(Loop* loop, Fd listener);
-  // Refuses new calls, cancels those in progress after `grace_ms`, returns when all handlers are done. The loop that
-  // accepts must have stopped.
+  // Refuses new calls, cancels those in progress after `grace_ms`, returns when all handlers are
+  // done. The loop that accepts must have stopped.
   void Stop(int grace_ms);
 
  private:

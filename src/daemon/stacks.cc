@@ -24,11 +24,13 @@ void DumpStacks() {
   std::string text = "=== BEGIN goroutine stack dump ===\n";
   const Result<Dir> tasks = Dir::Open("/proc/self/task");
   if (tasks.ok()) {
-    std::vector<std::string> ids = tasks->List().ok() ? tasks->List().value() : std::vector<std::string>();
+    std::vector<std::string> ids =
+        tasks->List().ok() ? tasks->List().value() : std::vector<std::string>();
     std::sort(ids.begin(), ids.end());
     for (const std::string& id : ids) {
       const std::string base = StrCat("/proc/self/task/", id);
-      text += StrCat("thread ", id, " ", FirstLine(base + "/comm"), ": wchan ", FirstLine(base + "/wchan"), ", syscall ", FirstLine(base + "/syscall"), "\n");
+      text += StrCat("thread ", id, " ", FirstLine(base + "/comm"), ": wchan ",
+                     FirstLine(base + "/wchan"), ", syscall ", FirstLine(base + "/syscall"), "\n");
     }
   }
   text += "=== END goroutine stack dump ===";
@@ -36,8 +38,10 @@ void DumpStacks() {
   const char* temp = getenv("TMPDIR");
   const Result<Dir> dir = Dir::Open(temp != nullptr && temp[0] != 0 ? temp : "/tmp");
   if (!dir.ok()) return;
-  const Status written = ReplaceFile(*dir, StrCat("cortend.", getpid(), ".stacks.log"), text + "\n", 0600, FileReplacer::Durable::kNo);
-  if (!written.ok()) log::Warn("failed to write the stack dump", {{"error", written.error().text()}});
+  const Status written = ReplaceFile(*dir, StrCat("cortend.", getpid(), ".stacks.log"), text + "\n",
+                                     0600, FileReplacer::Durable::kNo);
+  if (!written.ok())
+    log::Warn("failed to write the stack dump", {{"error", written.error().text()}});
 }
 
 }  // namespace corten::daemon

@@ -21,7 +21,8 @@ namespace {
 // Compressed bytes on their way in, counted for the progress callback.
 class CountedSource final : public ByteSource {
  public:
-  CountedSource(ByteSource& source, const ApplyOptions& options) : source_(source), options_(options) {}
+  CountedSource(ByteSource& source, const ApplyOptions& options)
+      : source_(source), options_(options) {}
   Result<size_t> Read(std::span<char> buffer) override {
     const size_t n = TRY(source_.Read(buffer));
     count_ += static_cast<int64_t>(n);
@@ -90,18 +91,24 @@ Result<ApplyTarget> ChooseTarget(const std::vector<model::Mount>& mounts, bool i
     target.tree.user_xattrs = std::find(others.begin(), others.end(), "userxattr") != others.end();
     return target;
   }
-  const auto harmless = [](const std::string& option) { return option == "rw" || option == "bind" || option == "rbind"; };
+  const auto harmless = [](const std::string& option) {
+    return option == "rw" || option == "bind" || option == "rbind";
+  };
   const bool plain = std::all_of(mount.options.begin(), mount.options.end(), harmless);
   struct stat st = {};
-  if (mount.type == "bind" && plain && stat(mount.source.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) target.path = mount.source;
+  if (mount.type == "bind" && plain && stat(mount.source.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
+    target.path = mount.source;
   return target;
 }
 
-Result<model::Descriptor> Engine::ApplyToDirectory(const model::Descriptor& descriptor, const std::string& path, TreeOptions tree,
-                                                   ByteSource& source, const ApplyOptions& options) {
+Result<model::Descriptor> Engine::ApplyToDirectory(const model::Descriptor& descriptor,
+                                                   const std::string& path, TreeOptions tree,
+                                                   ByteSource& source,
+                                                   const ApplyOptions& options) {
   CountedSource counted(source, options);
-  const std::unique_ptr<ProcessorChain> plain = TRY(ProcessorChain::Open(
-      counted, descriptor.media_type, options_.processors, options.processor_payloads, options_.gzip));
+  const std::unique_ptr<ProcessorChain> plain =
+      TRY(ProcessorChain::Open(counted, descriptor.media_type, options_.processors,
+                               options.processor_payloads, options_.gzip));
   StreamReader reader(*plain, options);
   tree.warn = options_.warn;
   const auto write = [&](ChunkSource& chunks) { return WriteTree(chunks, path, tree); };
@@ -129,10 +136,12 @@ Result<model::Descriptor> Engine::ApplyToDirectory(const model::Descriptor& desc
   return result;
 }
 
-Result<model::Descriptor> Engine::ApplyStream(const model::Descriptor& descriptor, const std::vector<model::Mount>& mounts,
+Result<model::Descriptor> Engine::ApplyStream(const model::Descriptor& descriptor,
+                                              const std::vector<model::Mount>& mounts,
                                               ByteSource& source, const ApplyOptions& options) {
   const ApplyTarget target = TRY(ChooseTarget(mounts, InUserNamespace()));
-  if (!target.path.empty()) return ApplyToDirectory(descriptor, target.path, target.tree, source, options);
+  if (!target.path.empty())
+    return ApplyToDirectory(descriptor, target.path, target.tree, source, options);
   std::optional<model::Descriptor> result;
   TRY(os::WithTempMount(options_.temp_dir, mounts, [&](const std::string& path) -> Status {
     result = TRY(ApplyToDirectory(descriptor, path, target.tree, source, options));

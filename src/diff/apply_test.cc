@@ -1,3 +1,5 @@
+#include "diff/apply.h"
+
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,7 +10,6 @@
 
 #include "base/hash.h"
 #include "base/strcat.h"
-#include "diff/apply.h"
 #include "diff/compress.h"
 #include "diff/test_fixture.h"
 
@@ -29,7 +30,9 @@ std::string Packed(std::string_view data, Compression compression = Compression:
   return sink.data;
 }
 
-std::vector<model::Mount> Bind(const std::string& path) { return {{"bind", path, "", {"rbind", "rw"}}}; }
+std::vector<model::Mount> Bind(const std::string& path) {
+  return {{"bind", path, "", {"rbind", "rw"}}};
+}
 
 model::Descriptor Layer(int64_t size, std::string_view type = model::media_type::kOciLayerGzip) {
   model::Descriptor descriptor;
@@ -63,8 +66,8 @@ const std::string& BigPacked() {
 // With a second thread and without.
 class ApplyStream : public ::testing::TestWithParam<bool> {
  protected:
-  Result<model::Descriptor> Run(const std::string& target, std::string_view bytes, const ApplyOptions& options = {},
-                                size_t piece = 32 << 10) {
+  Result<model::Descriptor> Run(const std::string& target, std::string_view bytes,
+                                const ApplyOptions& options = {}, size_t piece = 32 << 10) {
     EngineOptions engine_options;
     engine_options.pipeline = GetParam();
     Engine engine(engine_options);
@@ -77,7 +80,8 @@ INSTANTIATE_TEST_SUITE_P(Threads, ApplyStream, ::testing::Bool());
 TEST_P(ApplyStream, UnpacksAndNamesTheUncompressedLayer) {
   const TempTree tree;
   const std::string& tar = BigArchive();
-  for (const Compression compression : {Compression::kGzip, Compression::kZstd, Compression::kNone}) {
+  for (const Compression compression :
+       {Compression::kGzip, Compression::kZstd, Compression::kNone}) {
     const Result<model::Descriptor> done = Run(tree.path(), Packed(tar, compression));
     ASSERT_TRUE(done.ok()) << done.error().text();
     EXPECT_EQ(done->digest.str(), Sha256Digest(tar));
@@ -89,7 +93,8 @@ TEST_P(ApplyStream, UnpacksAndNamesTheUncompressedLayer) {
 
 TEST_P(ApplyStream, TrailingBytesBelongToTheDiffId) {
   const TempTree tree;
-  const std::string tar = Archive().File("f", "x").Finish() + std::string(3 << 20, '\0') + "and something";
+  const std::string tar =
+      Archive().File("f", "x").Finish() + std::string(3 << 20, '\0') + "and something";
   const Result<model::Descriptor> done = Run(tree.path(), Packed(tar));
   ASSERT_TRUE(done.ok()) << done.error().text();
   EXPECT_EQ(done->digest.str(), Sha256Digest(tar));
@@ -177,7 +182,8 @@ TEST_P(ApplyStream, TheSourcesErrorIsTheResult) {
   EngineOptions engine_options;
   engine_options.pipeline = GetParam();
   Engine engine(engine_options);
-  const Result<model::Descriptor> done = engine.ApplyStream(Layer(0), Bind(tree.path()), source, {});
+  const Result<model::Descriptor> done =
+      engine.ApplyStream(Layer(0), Bind(tree.path()), source, {});
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().code(), Code::kUnavailable);
   EXPECT_EQ(done.error().text(), "registry went away");
@@ -199,7 +205,8 @@ TEST_P(ApplyStream, AnUnknownMediaTypeTouchesNothing) {
   engine_options.pipeline = GetParam();
   Engine engine(engine_options);
   StringSource source("data");
-  const Result<model::Descriptor> done = engine.ApplyStream(Layer(4, "application/unheard-of"), Bind(tree.path()), source, {});
+  const Result<model::Descriptor> done =
+      engine.ApplyStream(Layer(4, "application/unheard-of"), Bind(tree.path()), source, {});
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().code(), Code::kUnimplemented);
   EXPECT_TRUE(TakePicture(tree.path()).empty());
@@ -215,8 +222,11 @@ TEST(ApplyStreams, RunAtOnceOnDifferentTrees) {
     threads.emplace_back([&] {
       const TempTree tree;
       StringSource source(packed, 9999);
-      const Result<model::Descriptor> done = engine.ApplyStream(Layer(0), Bind(tree.path()), source, {});
-      if (done.ok() && done->digest.str() == Sha256Digest(tar) && TakePicture(tree.path()).size() == 168) ++good;
+      const Result<model::Descriptor> done =
+          engine.ApplyStream(Layer(0), Bind(tree.path()), source, {});
+      if (done.ok() && done->digest.str() == Sha256Digest(tar) &&
+          TakePicture(tree.path()).size() == 168)
+        ++good;
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -225,7 +235,8 @@ TEST(ApplyStreams, RunAtOnceOnDifferentTrees) {
 
 TEST(ChooseTarget, KnowsWhereWritingDirectlyIsTheSame) {
   const TempTree tree;
-  const model::Mount overlay = {"overlay", "overlay", "", {"index=off", "workdir=/w", "upperdir=/u", "lowerdir=/l2:/l1"}};
+  const model::Mount overlay = {
+      "overlay", "overlay", "", {"index=off", "workdir=/w", "upperdir=/u", "lowerdir=/l2:/l1"}};
   const ApplyTarget upper = ChooseTarget({overlay}, false).value();
   EXPECT_EQ(upper.path, "/u");
   EXPECT_EQ(upper.tree.whiteouts, Whiteouts::kOverlay);
@@ -234,7 +245,8 @@ TEST(ChooseTarget, KnowsWhereWritingDirectlyIsTheSame) {
   EXPECT_EQ(ChooseTarget({overlay}, true)->path, "") << "no device nodes in a user namespace";
   EXPECT_EQ(ChooseTarget({{"overlay", "overlay", "", {"lowerdir=/l2:/l1"}}}, false)->path, "");
   EXPECT_EQ(ChooseTarget({overlay, overlay}, false)->path, "");
-  const ApplyTarget alone = ChooseTarget({{"overlay", "overlay", "", {"upperdir=/u", "userxattr"}}}, false).value();
+  const ApplyTarget alone =
+      ChooseTarget({{"overlay", "overlay", "", {"upperdir=/u", "userxattr"}}}, false).value();
   EXPECT_EQ(alone.path, "/u");
   EXPECT_TRUE(alone.tree.user_xattrs);
 
@@ -242,7 +254,10 @@ TEST(ChooseTarget, KnowsWhereWritingDirectlyIsTheSame) {
   EXPECT_EQ(ChooseTarget(Bind(tree.path()), false)->tree.whiteouts, Whiteouts::kPlain);
   EXPECT_EQ(ChooseTarget({{"bind", tree.path(), "", {"rbind", "ro"}}}, false)->path, "");
   EXPECT_EQ(ChooseTarget({{"bind", tree.path(), "sub", {"rbind", "rw"}}}, false)->path, "");
-  EXPECT_EQ(ChooseTarget({{"bind", tree.path(), "", {"rbind", "uidmap=0:1:2", "gidmap=0:1:2"}}}, false)->path, "");
+  EXPECT_EQ(
+      ChooseTarget({{"bind", tree.path(), "", {"rbind", "uidmap=0:1:2", "gidmap=0:1:2"}}}, false)
+          ->path,
+      "");
   EXPECT_EQ(ChooseTarget({}, false)->path, "");
 }
 

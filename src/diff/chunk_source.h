@@ -18,10 +18,12 @@ class ChunkSource {
   virtual Result<std::string_view> Next() = 0;
 };
 
-// One buffer of memory as one or more pieces of at most `piece` bytes (tests, fuzzing: pieces of any size).
+// One buffer of memory as one or more pieces of at most `piece` bytes (tests, fuzzing: pieces of
+// any size).
 class MemoryChunks final : public ChunkSource {
  public:
-  explicit MemoryChunks(std::string_view data, size_t piece = SIZE_MAX) : data_(data), piece_(piece) {}
+  explicit MemoryChunks(std::string_view data, size_t piece = SIZE_MAX)
+      : data_(data), piece_(piece) {}
   Result<std::string_view> Next() override;
 
  private:

@@ -44,14 +44,16 @@ Result<std::string> ReadLink(const Dir& dir, const std::string& name) {
 Result<std::string> ReadCapability(const Dir& dir, const std::string& name) {
   char value[256];  // a capability has at most 24 bytes
   const std::string path = StrCat("/proc/self/fd/", dir.fd().get(), "/", name);
-  const ssize_t size = lgetxattr(path.c_str(), std::string(kCapability).c_str(), value, sizeof(value));
+  const ssize_t size =
+      lgetxattr(path.c_str(), std::string(kCapability).c_str(), value, sizeof(value));
   if (size >= 0) return std::string(value, static_cast<size_t>(size));
   if (errno == ENODATA || errno == ENOTSUP) return std::string();
   return ErrnoError(errno, "read xattr ", kCapability, " of ", dir.Path(name));
 }
 
 Result<Fd> OpenData(const Dir& dir, const std::string& name) {
-  return dir.OpenFile(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);  // a file that became a fifo must not make us wait
+  return dir.OpenFile(
+      name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);  // a file that became a fifo must not make us wait
 }
 
 Result<bool> SameContent(const Dir& a, const Dir& b, const std::string& name) {
@@ -63,13 +65,15 @@ Result<bool> SameContent(const Dir& a, const Dir& b, const std::string& name) {
   while (true) {
     size_t have = 0;
     while (have < kCopySize) {
-      const size_t n = TRY(PreadSome(one, left.get() + have, kCopySize - have, offset + have, name));
+      const size_t n =
+          TRY(PreadSome(one, left.get() + have, kCopySize - have, offset + have, name));
       if (n == 0) break;
       have += n;
     }
     size_t other = 0;
     while (other < kCopySize) {
-      const size_t n = TRY(PreadSome(two, right.get() + other, kCopySize - other, offset + other, name));
+      const size_t n =
+          TRY(PreadSome(two, right.get() + other, kCopySize - other, offset + other, name));
       if (n == 0) break;
       other += n;
     }
@@ -79,16 +83,21 @@ Result<bool> SameContent(const Dir& a, const Dir& b, const std::string& name) {
   }
 }
 
-Result<bool> SameEntry(const Dir& lower, const struct stat& a, const Dir& upper, const struct stat& b, const std::string& name) {
+Result<bool> SameEntry(const Dir& lower, const struct stat& a, const Dir& upper,
+                       const struct stat& b, const std::string& name) {
   if (a.st_dev == b.st_dev && a.st_ino == b.st_ino) return true;
-  if (a.st_mode != b.st_mode || a.st_uid != b.st_uid || a.st_gid != b.st_gid || a.st_rdev != b.st_rdev) return false;
+  if (a.st_mode != b.st_mode || a.st_uid != b.st_uid || a.st_gid != b.st_gid ||
+      a.st_rdev != b.st_rdev)
+    return false;
   const std::string had = TRY(ReadCapability(lower, name));
   const std::string has = TRY(ReadCapability(upper, name));
   if (had != has) return false;
   if (S_ISDIR(a.st_mode)) return true;
   if (a.st_size != b.st_size || a.st_mtim.tv_sec != b.st_mtim.tv_sec) return false;
-  if (a.st_mtim.tv_nsec != 0 || b.st_mtim.tv_nsec != 0) return a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
-  // Whole seconds on both sides: one of them may have lost its fraction in an archive, so the content decides.
+  if (a.st_mtim.tv_nsec != 0 || b.st_mtim.tv_nsec != 0)
+    return a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+  // Whole seconds on both sides: one of them may have lost its fraction in an archive, so the
+  // content decides.
   if (S_ISLNK(a.st_mode)) {
     const std::string was = TRY(ReadLink(lower, name));
     const std::string is = TRY(ReadLink(upper, name));
@@ -98,11 +107,15 @@ Result<bool> SameEntry(const Dir& lower, const struct stat& a, const Dir& upper,
   return SameContent(lower, upper, name);
 }
 
-// Writes the entries and keeps what later ones depend on: parents that are in the layer, and hard links.
+// Writes the entries and keeps what later ones depend on: parents that are in the layer, and hard
+// links.
 class LayerWriter {
  public:
   LayerWriter(const Dir& root, ByteSink& sink, const TreeCompareOptions& options)
-      : root_(root), tar_(sink), options_(options), buffer_(std::make_unique_for_overwrite<char[]>(kCopySize)) {}
+      : root_(root),
+        tar_(sink),
+        options_(options),
+        buffer_(std::make_unique_for_overwrite<char[]>(kCopySize)) {}
 
   Status Delete(const std::string& path) {
     const auto [parent, base] = SplitPath(path);
@@ -112,8 +125,10 @@ class LayerWriter {
     return tar_.WriteHeader(entry);
   }
 
-  // An entry that is new or changed, or (`changed` false) an unchanged member of a set of hard links.
-  Status Put(const Dir& dir, const std::string& name, const std::string& path, const struct stat& st, bool changed) {
+  // An entry that is new or changed, or (`changed` false) an unchanged member of a set of hard
+  // links.
+  Status Put(const Dir& dir, const std::string& name, const std::string& path,
+             const struct stat& st, bool changed) {
     if (S_ISSOCK(st.st_mode)) return Ok();
     TarEntry entry = HeaderOf(path, st);
     if (S_ISLNK(st.st_mode)) entry.link_name = TRY(ReadLink(dir, name));
@@ -160,7 +175,8 @@ class LayerWriter {
     entry.uid = st.st_uid;
     entry.gid = st.st_gid;
     entry.mtime = {st.st_mtim.tv_sec, 0};
-    if (options_.source_date_epoch.has_value() && entry.mtime.seconds > options_.source_date_epoch->seconds) {
+    if (options_.source_date_epoch.has_value() &&
+        entry.mtime.seconds > options_.source_date_epoch->seconds) {
       entry.mtime = {options_.source_date_epoch->seconds, 0};
     }
     switch (st.st_mode & S_IFMT) {
@@ -188,7 +204,8 @@ class LayerWriter {
 
   static Status AddCapability(const Dir& dir, const std::string& name, TarEntry& entry) {
     std::string capability = TRY(ReadCapability(dir, name));
-    if (!capability.empty()) entry.pax.emplace(StrCat(kPaxXattrPrefix, kCapability), std::move(capability));
+    if (!capability.empty())
+      entry.pax.emplace(StrCat(kPaxXattrPrefix, kCapability), std::move(capability));
     return Ok();
   }
 
@@ -214,9 +231,12 @@ class LayerWriter {
     int64_t left = entry.size;
     while (left > 0) {
       if (options_.canceled && options_.canceled()) return CanceledError("diff: canceled");
-      const size_t want = static_cast<size_t>(std::min<int64_t>(left, static_cast<int64_t>(kCopySize)));
+      const size_t want =
+          static_cast<size_t>(std::min<int64_t>(left, static_cast<int64_t>(kCopySize)));
       const size_t n = TRY(ReadSome(file, buffer_.get(), want, entry.name));
-      if (n == 0) return AbortedError("diff: ", Quoted(entry.name), ": file became shorter while it was read");
+      if (n == 0)
+        return AbortedError("diff: ", Quoted(entry.name),
+                            ": file became shorter while it was read");
       TRY(tar_.WriteData({buffer_.get(), n}));
       left -= static_cast<int64_t>(n);
     }
@@ -227,14 +247,15 @@ class LayerWriter {
   TarWriter tar_;
   const TreeCompareOptions& options_;
   const std::unique_ptr<char[]> buffer_;
-  std::set<std::string, std::less<>> added_;               // directories that are in the layer
-  std::map<Inode, std::string> sources_;                   // hard-linked files that are in the layer
-  std::map<Inode, std::vector<std::string>> waiting_;      // unchanged names of files that are not
+  std::set<std::string, std::less<>> added_;           // directories that are in the layer
+  std::map<Inode, std::string> sources_;               // hard-linked files that are in the layer
+  std::map<Inode, std::vector<std::string>> waiting_;  // unchanged names of files that are not
 };
 
 class Walk {
  public:
-  Walk(LayerWriter& writer, const TreeCompareOptions& options) : writer_(writer), options_(options) {}
+  Walk(LayerWriter& writer, const TreeCompareOptions& options)
+      : writer_(writer), options_(options) {}
 
   // `lower` may be null: everything is new.
   Status Level(const Dir* lower, const Dir& upper, const std::string& path, size_t depth) {
@@ -260,14 +281,17 @@ class Walk {
   }
 
  private:
-  static std::string Join(const std::string& path, const std::string& name) { return StrCat(path, path.empty() ? "" : "/", name); }
+  static std::string Join(const std::string& path, const std::string& name) {
+    return StrCat(path, path.empty() ? "" : "/", name);
+  }
   static Result<std::vector<std::string>> SortedNames(const Dir& dir) {
     std::vector<std::string> names = TRY(dir.List());
     std::sort(names.begin(), names.end());
     return names;
   }
 
-  Status Entry(const Dir* lower, const Dir& upper, const std::string& name, const std::string& path, size_t depth) {
+  Status Entry(const Dir* lower, const Dir& upper, const std::string& name, const std::string& path,
+               size_t depth) {
     const struct stat now = TRY(StatAt(upper, name));
     bool was_directory = false;
     bool changed = true;
@@ -291,7 +315,8 @@ class Walk {
 
 }  // namespace
 
-Status CompareTrees(const Dir& lower, const Dir& upper, ByteSink& sink, const TreeCompareOptions& options) {
+Status CompareTrees(const Dir& lower, const Dir& upper, ByteSink& sink,
+                    const TreeCompareOptions& options) {
   LayerWriter writer(upper, sink, options);
   Walk walk(writer, options);
   TRY(walk.Level(&lower, upper, "", 0));

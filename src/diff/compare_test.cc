@@ -1,3 +1,5 @@
+#include "diff/compare.h"
+
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -10,24 +12,26 @@
 #include "content/fake_store.h"
 #include "diff/apply.h"
 #include "diff/chunk_source.h"
-#include "diff/compare.h"
 #include "diff/tar_reader.h"
 #include "diff/test_fixture.h"
 
 namespace corten::diff {
 namespace {
 
+using testing::Differences;
 using testing::Picture;
 using testing::StringSink;
 using testing::StringSource;
-using testing::Differences;
 using testing::TakePicture;
 using testing::TempTree;
 using testing::WriteFile;
 
-std::vector<model::Mount> Bind(const std::string& path, const char* mode = "rw") { return {{"bind", path, "", {"rbind", mode}}}; }
+std::vector<model::Mount> Bind(const std::string& path, const char* mode = "rw") {
+  return {{"bind", path, "", {"rbind", mode}}};
+}
 
-std::string Diff(const TempTree& lower, const TempTree& upper, const TreeCompareOptions& options = {}) {
+std::string Diff(const TempTree& lower, const TempTree& upper,
+                 const TreeCompareOptions& options = {}) {
   StringSink sink;
   const Status status = CompareTrees(lower.Open(), upper.Open(), sink, options);
   EXPECT_TRUE(status.ok()) << status.error().text();
@@ -43,7 +47,8 @@ std::vector<std::string> Listing(std::string_view tar) {
     const Result<const TarEntry*> entry = reader.Next();
     EXPECT_TRUE(entry.ok());
     if (!entry.ok() || *entry == nullptr) return lines;
-    lines.push_back(StrCat((*entry)->name, " ", (*entry)->type, (*entry)->link_name.empty() ? "" : " -> ", (*entry)->link_name));
+    lines.push_back(StrCat((*entry)->name, " ", (*entry)->type,
+                           (*entry)->link_name.empty() ? "" : " -> ", (*entry)->link_name));
   }
 }
 using Lines = std::vector<std::string>;
@@ -82,7 +87,8 @@ TEST(CompareTrees, NewChangedAndDeletedEntriesWithTheirParents) {
   WriteFile(b / "a", "x");
   MakeDirAt(b / "z");
   ASSERT_EQ(symlink("../a", (b / "z/l").c_str()), 0);
-  EXPECT_EQ(Listing(Diff(a, b)), (Lines{"a 0", "d/ 5", "d/e/ 5", "d/e/.wh.gone 0", "d/e/new 0", ".wh.gonedir 0", "z/ 5", "z/l 2 -> ../a"}));
+  EXPECT_EQ(Listing(Diff(a, b)), (Lines{"a 0", "d/ 5", "d/e/ 5", "d/e/.wh.gone 0", "d/e/new 0",
+                                        ".wh.gonedir 0", "z/ 5", "z/l 2 -> ../a"}));
 }
 
 TEST(CompareTrees, PathOrderPutsTheSlashFirst) {
@@ -120,7 +126,8 @@ TEST(CompareTrees, TheContentDecidesWhenBothTimesAreWholeSeconds) {
     Touch(*tree / "fraction", 1000, 5);
     Touch(*tree / "one-fraction", 1000, tree == &a ? 0 : 5);
   }
-  // A file of equal size and equal nanoseconds counts as the same: that is the rule, whatever it holds.
+  // A file of equal size and equal nanoseconds counts as the same: that is the rule, whatever it
+  // holds.
   EXPECT_EQ(Listing(Diff(a, b)), (Lines{"link 2 -> bbbb", "one-fraction 0", "whole-differs 0"}));
 }
 
@@ -200,7 +207,9 @@ class WalkingDifferTest : public ::testing::Test {
   TempTree lower_;
   TempTree upper_;
 
-  std::string Blob(const model::Digest& digest) { return content::ReadBlob(store_, digest, 1 << 20).value(); }
+  std::string Blob(const model::Digest& digest) {
+    return content::ReadBlob(store_, digest, 1 << 20).value();
+  }
   model::Labels LabelsOf(const model::Digest& digest) { return store_.GetInfo(digest)->labels; }
   size_t Ingests() { return store_.ListStatuses({})->size(); }
 };
@@ -208,12 +217,14 @@ class WalkingDifferTest : public ::testing::Test {
 TEST_F(WalkingDifferTest, ALayerMadeIsALayerThatCanBeApplied) {
   WriteFile(lower_ / "deleted", "x");
   WriteFile(upper_ / "added", "hello");
-  for (const std::string type : {"", "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip",
-                                 "application/vnd.oci.image.layer.v1.tar+zstd"}) {
+  for (const std::string type :
+       {"", "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.v1.tar+zstd"}) {
     CompareOptions options;
     options.media_type = type;
     options.labels = {{"mine", "kept"}};
-    const Result<model::Descriptor> made = differ_.Compare(Bind(lower_.path(), "ro"), Bind(upper_.path(), "ro"), options);
+    const Result<model::Descriptor> made =
+        differ_.Compare(Bind(lower_.path(), "ro"), Bind(upper_.path(), "ro"), options);
     ASSERT_TRUE(made.ok()) << made.error().text();
     EXPECT_EQ(made->media_type, type.empty() ? model::media_type::kOciLayerGzip : type);
     EXPECT_EQ(made->size, static_cast<int64_t>(Blob(made->digest).size()));
@@ -223,7 +234,9 @@ TEST_F(WalkingDifferTest, ALayerMadeIsALayerThatCanBeApplied) {
     WriteFile(target / "deleted", "x");
     const Result<model::Descriptor> applied = differ_.Apply(*made, Bind(target.path()), {});
     ASSERT_TRUE(applied.ok()) << applied.error().text();
-    EXPECT_EQ(Differences(TakePicture(target.path(), {.all_times = false}), TakePicture(upper_.path(), {.all_times = false})), "");
+    EXPECT_EQ(Differences(TakePicture(target.path(), {.all_times = false}),
+                          TakePicture(upper_.path(), {.all_times = false})),
+              "");
     if (type == "application/vnd.oci.image.layer.v1.tar") {
       EXPECT_EQ(applied->digest, made->digest);
       EXPECT_FALSE(made->annotations.contains("containerd.io/uncompressed"));
@@ -236,12 +249,14 @@ TEST_F(WalkingDifferTest, ALayerMadeIsALayerThatCanBeApplied) {
 
 TEST_F(WalkingDifferTest, ABlobThatWasThereGetsTheMissingLabel) {
   WriteFile(upper_ / "f", "x");
-  const model::Descriptor first = differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {}).value();
+  const model::Descriptor first =
+      differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {}).value();
   content::Info bare;
   bare.digest = first.digest;
   ASSERT_TRUE(store_.Update(bare, {}).ok());
   ASSERT_TRUE(LabelsOf(first.digest).empty());
-  const model::Descriptor again = differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {}).value();
+  const model::Descriptor again =
+      differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {}).value();
   EXPECT_EQ(again.digest, first.digest) << "the same trees give the same layer";
   EXPECT_TRUE(LabelsOf(first.digest).contains("containerd.io/uncompressed"));
 }
@@ -249,7 +264,8 @@ TEST_F(WalkingDifferTest, ABlobThatWasThereGetsTheMissingLabel) {
 TEST_F(WalkingDifferTest, OtherMediaTypesAreNotImplemented) {
   CompareOptions options;
   options.media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-  const Result<model::Descriptor> made = differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), options);
+  const Result<model::Descriptor> made =
+      differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), options);
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().code(), Code::kUnimplemented);
 }
@@ -257,7 +273,8 @@ TEST_F(WalkingDifferTest, OtherMediaTypesAreNotImplemented) {
 TEST_F(WalkingDifferTest, AFailedDiffLeavesNoIngestOfAMadeUpReference) {
   store_.SetCapacity(1);
   WriteFile(upper_ / "f", "x");
-  const Result<model::Descriptor> made = differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {});
+  const Result<model::Descriptor> made =
+      differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), {});
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().code(), Code::kResourceExhausted);
   EXPECT_EQ(Ingests(), 0u);
@@ -272,7 +289,8 @@ TEST_F(WalkingDifferTest, AGivenReferenceStartsAfreshAndIsKeptOnFailure) {
   EXPECT_FALSE(differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), options).ok());
   EXPECT_TRUE(store_.GetStatus("mine").ok());
   store_.SetCapacity(-1);
-  const Result<model::Descriptor> made = differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), options);
+  const Result<model::Descriptor> made =
+      differ_.Compare(Bind(lower_.path()), Bind(upper_.path()), options);
   ASSERT_TRUE(made.ok()) << made.error().text();
   EXPECT_EQ(Sha256Digest(Blob(made->digest)), made->digest.str());
 }
@@ -286,7 +304,8 @@ TEST_F(WalkingDifferTest, AMissingBlobIsNotFound) {
   EXPECT_EQ(applied.error().code(), Code::kNotFound);
 }
 
-// --- properties -----------------------------------------------------------------------------------------------------
+// --- properties
+// -----------------------------------------------------------------------------------------------------
 
 void ApplyTo(const std::string& path, std::string_view tar) {
   Engine engine({});
@@ -305,7 +324,8 @@ TEST(DiffProperty, ATreeSurvivesBecomingALayer) {
     const TempTree copy;
     testing::MakeRandomTree(tree.path(), random, 150, /*as_root=*/false);
     ApplyTo(copy.path(), Diff(empty, tree));
-    EXPECT_EQ(Differences(TakePicture(copy.path()), TakePicture(tree.path())), "") << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path()), TakePicture(tree.path())), "")
+        << "seed " << seed;
   }
 }
 
@@ -323,7 +343,10 @@ TEST(DiffProperty, TheDifferenceOfTwoTreesTurnsOneIntoTheOther) {
     testing::ChangeRandomly(upper.path(), random, 30, /*as_root=*/false);
     ApplyTo(copy.path(), Diff(lower, upper));
     // Times of directories that are in both only carry over when something else changed.
-    EXPECT_EQ(Differences(TakePicture(copy.path(), {.directory_times = false}), TakePicture(upper.path(), {.directory_times = false})), "") << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path(), {.directory_times = false}),
+                          TakePicture(upper.path(), {.directory_times = false})),
+              "")
+        << "seed " << seed;
   }
 }
 

@@ -27,7 +27,8 @@ class PassThrough final : public Compressor {
 
 class Gzip final : public Compressor {
  public:
-  explicit Gzip(ByteSink& sink) : sink_(sink), out_(std::make_unique_for_overwrite<char[]>(kOutSize)) {}
+  explicit Gzip(ByteSink& sink)
+      : sink_(sink), out_(std::make_unique_for_overwrite<char[]>(kOutSize)) {}
   ~Gzip() override {
     if (ready_) deflateEnd(&stream_);
   }
@@ -75,10 +76,13 @@ class Gzip final : public Compressor {
 class Zstd final : public Compressor {
  public:
   explicit Zstd(ByteSink& sink)
-      : sink_(sink), out_(std::make_unique_for_overwrite<char[]>(kOutSize)), stream_(ZSTD_createCCtx()) {}
+      : sink_(sink),
+        out_(std::make_unique_for_overwrite<char[]>(kOutSize)),
+        stream_(ZSTD_createCCtx()) {}
   ~Zstd() override { ZSTD_freeCCtx(stream_); }
   Status Init() {
-    if (stream_ == nullptr || ZSTD_isError(ZSTD_CCtx_setParameter(stream_, ZSTD_c_compressionLevel, kZstdLevel)) != 0 ||
+    if (stream_ == nullptr ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(stream_, ZSTD_c_compressionLevel, kZstdLevel)) != 0 ||
         ZSTD_isError(ZSTD_CCtx_setParameter(stream_, ZSTD_c_checksumFlag, 1)) != 0) {
       return ResourceExhaustedError("zstd: out of memory");
     }

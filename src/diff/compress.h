@@ -1,5 +1,5 @@
-// Layers made smaller. The same input gives the same output for one version of the libraries; digests of compressed
-// layers differ between encoders and nobody may rely on them.
+// Layers made smaller. The same input gives the same output for one version of the libraries;
+// digests of compressed layers differ between encoders and nobody may rely on them.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,9 @@ class Compressor : public ByteSink {
   virtual Status Finish() = 0;
 };
 
-// gzip: zlib level 6, no name and no time in the header. zstd: level 3 with a checksum. kNone passes bytes through.
-// `sink` is borrowed for the result's life; it receives pieces of at most 256 KiB (kNone: as written).
+// gzip: zlib level 6, no name and no time in the header. zstd: level 3 with a checksum. kNone
+// passes bytes through. `sink` is borrowed for the result's life; it receives pieces of at most 256
+// KiB (kNone: as written).
 Result<std::unique_ptr<Compressor>> OpenCompressor(ByteSink& sink, Compression compression);
 
 }  // namespace corten::diff

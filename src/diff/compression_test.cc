@@ -34,7 +34,8 @@ std::string Compress(std::string_view data, Compression compression) {
   return sink.data;
 }
 
-Result<std::string> Decompress(std::string_view data, GzipEngine engine, size_t in = SIZE_MAX, size_t out = 64 << 10) {
+Result<std::string> Decompress(std::string_view data, GzipEngine engine, size_t in = SIZE_MAX,
+                               size_t out = 64 << 10) {
   StringSource source(data, in);
   const std::unique_ptr<ByteSource> plain = TRY(OpenSniffed(source, nullptr, engine));
   return ReadWhole(*plain, out);
@@ -57,9 +58,12 @@ TEST_P(Gunzip, GivesBackWhatWasCompressed) {
 
 TEST_P(Gunzip, PiecesOfAnySizeGiveTheSameBytes) {
   const std::string data = Compressible(40000);
-  const std::string packed = Compress(data, Compression::kGzip) + Compress("second member", Compression::kGzip);
+  const std::string packed =
+      Compress(data, Compression::kGzip) + Compress("second member", Compression::kGzip);
   for (const size_t in : {1, 2, 7, 9, 4096}) {
-    for (const size_t out : {1, 13, 4096}) EXPECT_EQ(Decompress(packed, GetParam(), in, out).value(), data + "second member") << in << " " << out;
+    for (const size_t out : {1, 13, 4096})
+      EXPECT_EQ(Decompress(packed, GetParam(), in, out).value(), data + "second member")
+          << in << " " << out;
   }
 }
 
@@ -77,7 +81,8 @@ TEST_P(Gunzip, SeveralMembersAreOneStream) {
 TEST_P(Gunzip, EveryCutIsAnError) {
   const std::string packed = Compress(Compressible(2000), Compression::kGzip);
   for (size_t cut = 3; cut < packed.size(); ++cut) {
-    const Result<std::string> result = Decompress(std::string_view(packed).substr(0, cut), GetParam());
+    const Result<std::string> result =
+        Decompress(std::string_view(packed).substr(0, cut), GetParam());
     ASSERT_FALSE(result.ok()) << cut << " of " << packed.size();
     EXPECT_EQ(result.error().text(), "gzip: unexpected EOF") << cut;
   }
@@ -147,7 +152,8 @@ TEST(Zstd, GivesBackWhatWasCompressed) {
 
 TEST(Zstd, FramesAndSkippableFramesInARowAreOneStream) {
   const std::string skippable("\x5a\x2a\x4d\x18\x04\0\0\0abcd", 12);
-  const std::string packed = skippable + Compress("one ", Compression::kZstd) + skippable + Compress("two", Compression::kZstd) + skippable;
+  const std::string packed = skippable + Compress("one ", Compression::kZstd) + skippable +
+                             Compress("two", Compression::kZstd) + skippable;
   EXPECT_EQ(Decompress(packed, GzipEngine::kBest).value(), "one two");
   EXPECT_EQ(Decompress(packed, GzipEngine::kBest, 1, 1).value(), "one two");
 }
@@ -156,7 +162,8 @@ TEST(Zstd, EveryCutAndEveryFlippedBitIsAnError) {
   const std::string data = Compressible(3000);
   const std::string packed = Compress(data, Compression::kZstd);
   for (size_t cut = 4; cut < packed.size(); ++cut) {
-    EXPECT_FALSE(Decompress(std::string_view(packed).substr(0, cut), GzipEngine::kBest).ok()) << cut;
+    EXPECT_FALSE(Decompress(std::string_view(packed).substr(0, cut), GzipEngine::kBest).ok())
+        << cut;
   }
   for (size_t at = 5; at < packed.size(); ++at) {
     std::string damaged = packed;
@@ -171,7 +178,8 @@ TEST(Zstd, EveryCutAndEveryFlippedBitIsAnError) {
 TEST(Zstd, FramesFromBeforeVersionOneAreRefusedWhateverThePieces) {
   const std::string good = Compress("good", Compression::kZstd);
   for (const size_t piece : {SIZE_MAX, size_t{2}}) {
-    const Result<std::string> result = Decompress(good + std::string("\x26\xb5\x2f\xfd\x00\xff\x00\x00", 8), GzipEngine::kBest, piece);
+    const Result<std::string> result = Decompress(
+        good + std::string("\x26\xb5\x2f\xfd\x00\xff\x00\x00", 8), GzipEngine::kBest, piece);
     ASSERT_FALSE(result.ok()) << piece;
     EXPECT_EQ(result.error().text(), "zstd: invalid header") << piece;
     EXPECT_FALSE(Decompress(good + "garbage", GzipEngine::kBest, piece).ok()) << piece;
@@ -215,16 +223,21 @@ TEST(Compress, IsTheSameEachTimeAndCarriesNoName) {
   EXPECT_EQ(Compress(data, Compression::kNone), data);
 }
 
-// --- processors -----------------------------------------------------------------------------------------------------
+// --- processors
+// -----------------------------------------------------------------------------------------------------
 
-Result<std::string> Process(std::string_view data, std::string_view type, const std::vector<ProcessorConfig>& processors = {},
-                            const ProcessorChain::Payloads& payloads = {}, size_t piece = SIZE_MAX) {
+Result<std::string> Process(std::string_view data, std::string_view type,
+                            const std::vector<ProcessorConfig>& processors = {},
+                            const ProcessorChain::Payloads& payloads = {},
+                            size_t piece = SIZE_MAX) {
   StringSource source(data, piece);
-  const std::unique_ptr<ProcessorChain> chain = TRY(ProcessorChain::Open(source, type, processors, payloads));
+  const std::unique_ptr<ProcessorChain> chain =
+      TRY(ProcessorChain::Open(source, type, processors, payloads));
   return ReadWhole(*chain);
 }
 
-ProcessorConfig Shell(std::string id, std::string accepts, std::string returns, std::string script) {
+ProcessorConfig Shell(std::string id, std::string accepts, std::string returns,
+                      std::string script) {
   ProcessorConfig config;
   config.id = std::move(id);
   config.accepts = {std::move(accepts)};
@@ -238,24 +251,29 @@ TEST(Processor, LayersAreSniffedWhateverTheirTypeClaims) {
   const std::string data = Compressible(10000);
   const std::string gzip = Compress(data, Compression::kGzip);
   const std::string zstd = Compress(data, Compression::kZstd);
-  for (const std::string type :
-       {"application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "application/vnd.docker.image.rootfs.diff.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}) {
+  for (const std::string type : {"application/vnd.oci.image.layer.v1.tar+gzip",
+                                 "application/vnd.oci.image.layer.v1.tar+zstd",
+                                 "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+                                 "application/vnd.docker.image.rootfs.diff.tar",
+                                 "application/vnd.docker.image.rootfs.diff.tar.gzip",
+                                 "application/vnd.docker.image.rootfs.diff.tar.zstd",
+                                 "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}) {
     EXPECT_EQ(Process(gzip, type).value(), data) << type;
     EXPECT_EQ(Process(zstd, type).value(), data) << type;
     EXPECT_EQ(Process(data, type).value(), data) << type;
   }
-  EXPECT_EQ(Process(gzip, "application/vnd.oci.image.layer.v1.tar").value(), gzip) << "a plain type is taken at its word";
+  EXPECT_EQ(Process(gzip, "application/vnd.oci.image.layer.v1.tar").value(), gzip)
+      << "a plain type is taken at its word";
 }
 
 TEST(Processor, AnUnknownTypeHasNoProcessor) {
-  for (const std::string type : {"", "text/plain", "application/vnd.oci.image.layer.v1.tar+brotli", "application/vnd.oci.image.layer.v1.tarx"}) {
+  for (const std::string type : {"", "text/plain", "application/vnd.oci.image.layer.v1.tar+brotli",
+                                 "application/vnd.oci.image.layer.v1.tarx"}) {
     const Result<std::string> result = Process("x", type);
     ASSERT_FALSE(result.ok());
     EXPECT_EQ(result.error().code(), Code::kUnimplemented);
-    EXPECT_EQ(result.error().text(), "failed to get stream processor for " + type + ": no processor for media-type");
+    EXPECT_EQ(result.error().text(),
+              "failed to get stream processor for " + type + ": no processor for media-type");
   }
 }
 
@@ -264,33 +282,41 @@ TEST(Processor, AProgramTurnsItsTypeIntoAnother) {
   const std::string data = Compressible(3 << 20);
   std::string upper = data;
   for (char& c : upper) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  EXPECT_EQ(Process(data, "x/lower", {Shell("upper", "x/lower", tar, "tr a-z A-Z")}).value(), upper);
-  // Its result may need further processors, built in or not; a later program precedes an earlier one.
-  const std::vector<ProcessorConfig> chain = {Shell("wrong", "x/a", tar, "echo wrong"), Shell("one", "x/a", "x/b", "tr a-z A-Z"),
+  EXPECT_EQ(Process(data, "x/lower", {Shell("upper", "x/lower", tar, "tr a-z A-Z")}).value(),
+            upper);
+  // Its result may need further processors, built in or not; a later program precedes an earlier
+  // one.
+  const std::vector<ProcessorConfig> chain = {Shell("wrong", "x/a", tar, "echo wrong"),
+                                              Shell("one", "x/a", "x/b", "tr a-z A-Z"),
                                               Shell("two", "x/b", tar + "+gzip", "gzip -c")};
   EXPECT_EQ(Process(data, "x/a", chain, {}, 1000).value(), upper);
 }
 
 TEST(Processor, AProgramSeesItsTypeItsVariablesAndThePayload) {
-  ProcessorConfig config = Shell("env", "x/env", "application/vnd.oci.image.layer.v1.tar",
-                                 "cat >/dev/null; echo \"$STREAM_PROCESSOR_MEDIATYPE $EXTRA $PATH_SEEN\"; cat <&3");
+  ProcessorConfig config =
+      Shell("env", "x/env", "application/vnd.oci.image.layer.v1.tar",
+            "cat >/dev/null; echo \"$STREAM_PROCESSOR_MEDIATYPE $EXTRA $PATH_SEEN\"; cat <&3");
   config.env = {"EXTRA=more", "PATH_SEEN=yes"};
   ProcessorChain::Payloads payloads;
   payloads["env"] = {"type.url/T", std::string(200000, 'p')};
   const std::string out = Process("input", "x/env", {config}, payloads).value();
-  EXPECT_TRUE(out.starts_with("x/env more yes\n\x0atype.url/T") || out.starts_with("x/env more yes\n\x0a\x0atype.url/T")) << out.substr(0, 60);
+  EXPECT_TRUE(out.starts_with("x/env more yes\n\x0atype.url/T") ||
+              out.starts_with("x/env more yes\n\x0a\x0atype.url/T"))
+      << out.substr(0, 60);
   EXPECT_EQ(out.size(), 15u + 2 + 10 + 1 + 3 + 200000);
 }
 
 TEST(Processor, AFailingProgramsWordsAreTheError) {
   const std::string tar = "application/vnd.oci.image.layer.v1.tar";
   const std::string data = Compressible(1 << 20);
-  const Result<std::string> result = Process(data, "x/bad", {Shell("bad", "x/bad", tar, "head -c 100; echo no key >&2; exit 3")});
+  const Result<std::string> result =
+      Process(data, "x/bad", {Shell("bad", "x/bad", tar, "head -c 100; echo no key >&2; exit 3")});
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.error().text().find("no key"), std::string::npos) << result.error().text();
   const Result<std::string> silent = Process(data, "x/bad", {Shell("bad", "x/bad", tar, "exit 9")});
   ASSERT_FALSE(silent.ok());
-  EXPECT_NE(silent.error().text().find("exit status 9"), std::string::npos) << silent.error().text();
+  EXPECT_NE(silent.error().text().find("exit status 9"), std::string::npos)
+      << silent.error().text();
   ProcessorConfig missing = Shell("gone", "x/gone", tar, "");
   missing.path = "/nonexistent/program";
   EXPECT_FALSE(Process(data, "x/gone", {missing}).ok());
@@ -299,11 +325,15 @@ TEST(Processor, AFailingProgramsWordsAreTheError) {
 TEST(Processor, AProgramThatReadsNothingIsNoReasonToDie) {
   const std::string tar = "application/vnd.oci.image.layer.v1.tar";
   ASSERT_NE(std::signal(SIGPIPE, SIG_DFL), SIG_ERR);
-  EXPECT_EQ(Process(Compressible(1 << 20), "x/deaf", {Shell("deaf", "x/deaf", tar, "exec <&-; echo done")}).value(), "done\n");
+  EXPECT_EQ(Process(Compressible(1 << 20), "x/deaf",
+                    {Shell("deaf", "x/deaf", tar, "exec <&-; echo done")})
+                .value(),
+            "done\n");
 }
 
 TEST(Processor, ProgramsInACircleAreRefused) {
-  const std::vector<ProcessorConfig> circle = {Shell("a", "x/a", "x/b", "cat"), Shell("b", "x/b", "x/a", "cat")};
+  const std::vector<ProcessorConfig> circle = {Shell("a", "x/a", "x/b", "cat"),
+                                               Shell("b", "x/b", "x/a", "cat")};
   const Result<std::string> result = Process("data", "x/a", circle);
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code(), Code::kInvalidArgument);
@@ -311,8 +341,10 @@ TEST(Processor, ProgramsInACircleAreRefused) {
 
 TEST(Processor, AnUnfinishedProgramIsKilled) {
   StringSource source("data");
-  const std::vector<ProcessorConfig> config = {Shell("slow", "x/slow", "application/vnd.oci.image.layer.v1.tar", "echo start; exec sleep 1000")};
-  std::unique_ptr<ProcessorChain> chain = ProcessorChain::Open(source, "x/slow", config, {}).value();
+  const std::vector<ProcessorConfig> config = {Shell(
+      "slow", "x/slow", "application/vnd.oci.image.layer.v1.tar", "echo start; exec sleep 1000")};
+  std::unique_ptr<ProcessorChain> chain =
+      ProcessorChain::Open(source, "x/slow", config, {}).value();
   std::string buffer(100, '\0');
   EXPECT_EQ(chain->Read(buffer).value(), 6u);
   chain.reset();  // would wait for a thousand seconds otherwise

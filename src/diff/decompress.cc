@@ -16,9 +16,12 @@ namespace corten::diff {
 
 namespace {
 
-constexpr int kMaxWindowLog = 27;  // 128 MiB: the largest window that the zstd program writes unless asked twice
+constexpr int kMaxWindowLog =
+    27;  // 128 MiB: the largest window that the zstd program writes unless asked twice
 
-Error UnexpectedEnd(std::string_view format) { return InvalidArgumentError(format, ": unexpected EOF"); }
+Error UnexpectedEnd(std::string_view format) {
+  return InvalidArgumentError(format, ": unexpected EOF");
+}
 
 class Plain final : public ByteSource {
  public:
@@ -37,7 +40,8 @@ class ZlibGunzip final : public ByteSource {
     if (ready_) inflateEnd(&stream_);
   }
   Status Init() {
-    if (inflateInit2(&stream_, 15 + 16) != Z_OK) return ResourceExhaustedError("gzip: out of memory");
+    if (inflateInit2(&stream_, 15 + 16) != Z_OK)
+      return ResourceExhaustedError("gzip: out of memory");
     ready_ = true;
     return Ok();
   }
@@ -48,7 +52,8 @@ class ZlibGunzip final : public ByteSource {
     while (stream_.avail_out == buffer.size()) {
       const bool more = TRY(input_.Refill());
       if (!more && between_members_) return size_t{0};
-      if (between_members_ && inflateReset(&stream_) != Z_OK) return InternalError("gzip: reset failed");
+      if (between_members_ && inflateReset(&stream_) != Z_OK)
+        return InternalError("gzip: reset failed");
       between_members_ = false;
       const std::string_view in = input_.bytes();
       stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in.data()));
@@ -60,7 +65,8 @@ class ZlibGunzip final : public ByteSource {
       } else if (code == Z_BUF_ERROR && !more) {
         return UnexpectedEnd("gzip");
       } else if (code != Z_OK && code != Z_BUF_ERROR) {
-        return InvalidArgumentError("gzip: ", stream_.msg != nullptr ? stream_.msg : "damaged data");
+        return InvalidArgumentError("gzip: ",
+                                    stream_.msg != nullptr ? stream_.msg : "damaged data");
       }
     }
     return buffer.size() - stream_.avail_out;
@@ -74,16 +80,21 @@ class ZlibGunzip final : public ByteSource {
 };
 
 #ifdef CORTEN_HAVE_ISAL
-constexpr size_t kMaxGzipHeader = 128 << 10;  // the extra field alone may have 64 KiB; name and comment know no limit
+constexpr size_t kMaxGzipHeader =
+    128 << 10;  // the extra field alone may have 64 KiB; name and comment know no limit
 
-// Length of the gzip header at the front of `bytes` (RFC 1952, 2.3); 0: more bytes are needed; nullopt: not a header.
+// Length of the gzip header at the front of `bytes` (RFC 1952, 2.3); 0: more bytes are needed;
+// nullopt: not a header.
 std::optional<size_t> GzipHeaderSize(std::string_view bytes) {
   constexpr unsigned kHeaderCrc = 2;
   constexpr unsigned kExtra = 4;
   constexpr unsigned kName = 8;
   constexpr unsigned kComment = 16;
-  const auto byte = [bytes](size_t at) { return static_cast<unsigned>(static_cast<unsigned char>(bytes[at])); };
-  if (!bytes.starts_with(std::string_view("\x1f\x8b\x08").substr(0, bytes.size()))) return std::nullopt;
+  const auto byte = [bytes](size_t at) {
+    return static_cast<unsigned>(static_cast<unsigned char>(bytes[at]));
+  };
+  if (!bytes.starts_with(std::string_view("\x1f\x8b\x08").substr(0, bytes.size())))
+    return std::nullopt;
   if (bytes.size() < 10) return 0;
   const unsigned flags = byte(3);
   if ((flags & 0xe0) != 0) return std::nullopt;
@@ -100,18 +111,21 @@ std::optional<size_t> GzipHeaderSize(std::string_view bytes) {
   }
   if ((flags & kHeaderCrc) != 0) {
     if (bytes.size() < size + 2) return 0;
-    const auto crc = crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(size)) & 0xffff;
+    const auto crc =
+        crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(size)) & 0xffff;
     if (crc != (byte(size) | byte(size + 1) << 8)) return std::nullopt;
     size += 2;
   }
   return size <= bytes.size() ? size : 0;
 }
 
-// The members of a gzip stream by ISA-L. It stops after each member, answers OK for ever when input is missing, and
-// (2.30) loses its place in headers with optional fields that come in pieces: headers are read here.
+// The members of a gzip stream by ISA-L. It stops after each member, answers OK for ever when input
+// is missing, and (2.30) loses its place in headers with optional fields that come in pieces:
+// headers are read here.
 class IsalGunzip final : public ByteSource {
  public:
-  explicit IsalGunzip(InputBuffer input) : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {}
+  explicit IsalGunzip(InputBuffer input)
+      : input_(std::move(input)), state_(std::make_unique<inflate_state>()) {}
   Result<size_t> Read(std::span<char> buffer) override {
     if (buffer.size() > UINT32_MAX) buffer = buffer.first(UINT32_MAX);
     state_->next_out = reinterpret_cast<uint8_t*>(buffer.data());
@@ -130,7 +144,8 @@ class IsalGunzip final : public ByteSource {
       const int code = isal_inflate(state_.get());
       input_.Consume(in.size() - state_->avail_in);
       if (code == ISAL_INCORRECT_CHECKSUM) return InvalidArgumentError("gzip: invalid checksum");
-      if (code < ISAL_DECOMP_OK || code == ISAL_NEED_DICT) return InvalidArgumentError("gzip: damaged data");
+      if (code < ISAL_DECOMP_OK || code == ISAL_NEED_DICT)
+        return InvalidArgumentError("gzip: damaged data");
       if (state_->block_state == ISAL_BLOCK_FINISH) {
         between_members_ = true;
       } else if (!more && state_->avail_out == room) {
@@ -146,7 +161,8 @@ class IsalGunzip final : public ByteSource {
     for (size_t want = 10;; want = input_.bytes().size() + 1) {
       TRY(input_.Peek(want));
       const std::optional<size_t> size = GzipHeaderSize(input_.bytes());
-      if (!size.has_value() || input_.bytes().size() > kMaxGzipHeader * 2) return InvalidArgumentError("gzip: invalid header");
+      if (!size.has_value() || input_.bytes().size() > kMaxGzipHeader * 2)
+        return InvalidArgumentError("gzip: invalid header");
       if (*size > 0) {
         input_.Consume(*size);
         break;
@@ -177,7 +193,8 @@ class Unzstd final : public ByteSource {
   explicit Unzstd(InputBuffer input) : input_(std::move(input)), stream_(ZSTD_createDCtx()) {}
   ~Unzstd() override { ZSTD_freeDCtx(stream_); }
   Status Init() {
-    if (stream_ == nullptr || ZSTD_isError(ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, kMaxWindowLog)) != 0) {
+    if (stream_ == nullptr ||
+        ZSTD_isError(ZSTD_DCtx_setParameter(stream_, ZSTD_d_windowLogMax, kMaxWindowLog)) != 0) {
       return ResourceExhaustedError("zstd: out of memory");
     }
     return Ok();
@@ -202,13 +219,15 @@ class Unzstd final : public ByteSource {
   }
 
  private:
-  // Debian's library also reads the formats from before 1.0, whose decoders take less care: they are no layers.
+  // Debian's library also reads the formats from before 1.0, whose decoders take less care: they
+  // are no layers.
   Status CheckMagic() {
     TRY(input_.Peek(4));
     const std::string_view magic = input_.bytes().substr(0, 4);
     if (magic.size() < 4) return UnexpectedEnd("zstd");
     const bool skippable = (magic[0] & 0xf0) == 0x50 && magic.substr(1) == "\x2a\x4d\x18";
-    if (!skippable && magic != "\x28\xb5\x2f\xfd") return InvalidArgumentError("zstd: invalid header");
+    if (!skippable && magic != "\x28\xb5\x2f\xfd")
+      return InvalidArgumentError("zstd: invalid header");
     return Ok();
   }
 
@@ -217,15 +236,18 @@ class Unzstd final : public ByteSource {
   bool between_frames_ = true;
 };
 
-Result<std::unique_ptr<ByteSource>> Open(InputBuffer input, Compression compression, GzipEngine engine) {
-  if (compression == Compression::kNone) return std::unique_ptr<ByteSource>(std::make_unique<Plain>(std::move(input)));
+Result<std::unique_ptr<ByteSource>> Open(InputBuffer input, Compression compression,
+                                         GzipEngine engine) {
+  if (compression == Compression::kNone)
+    return std::unique_ptr<ByteSource>(std::make_unique<Plain>(std::move(input)));
   if (compression == Compression::kZstd) {
     auto unzstd = std::make_unique<Unzstd>(std::move(input));
     TRY(unzstd->Init());
     return std::unique_ptr<ByteSource>(std::move(unzstd));
   }
 #ifdef CORTEN_HAVE_ISAL
-  if (engine != GzipEngine::kZlib) return std::unique_ptr<ByteSource>(std::make_unique<IsalGunzip>(std::move(input)));
+  if (engine != GzipEngine::kZlib)
+    return std::unique_ptr<ByteSource>(std::make_unique<IsalGunzip>(std::move(input)));
 #else
   if (engine == GzipEngine::kIsal) return UnimplementedError("gzip: this build has no ISA-L");
 #endif
@@ -239,15 +261,18 @@ Result<std::unique_ptr<ByteSource>> Open(InputBuffer input, Compression compress
 Compression Sniff(std::string_view first_bytes) {
   if (first_bytes.starts_with("\x1f\x8b\x08")) return Compression::kGzip;
   if (first_bytes.starts_with("\x28\xb5\x2f\xfd")) return Compression::kZstd;
-  const bool skippable = first_bytes.size() >= 8 && (first_bytes[0] & 0xf0) == 0x50 && first_bytes.substr(1, 3) == "\x2a\x4d\x18";
+  const bool skippable = first_bytes.size() >= 8 && (first_bytes[0] & 0xf0) == 0x50 &&
+                         first_bytes.substr(1, 3) == "\x2a\x4d\x18";
   return skippable ? Compression::kZstd : Compression::kNone;
 }
 
-Result<std::unique_ptr<ByteSource>> OpenDecompressor(ByteSource& source, Compression compression, GzipEngine engine) {
+Result<std::unique_ptr<ByteSource>> OpenDecompressor(ByteSource& source, Compression compression,
+                                                     GzipEngine engine) {
   return Open(InputBuffer(source), compression, engine);
 }
 
-Result<std::unique_ptr<ByteSource>> OpenSniffed(ByteSource& source, Compression* found, GzipEngine engine) {
+Result<std::unique_ptr<ByteSource>> OpenSniffed(ByteSource& source, Compression* found,
+                                                GzipEngine engine) {
   InputBuffer input(source);
   TRY(input.Peek(kSniffBytes));
   const Compression compression = Sniff(input.bytes());

@@ -1,12 +1,14 @@
 // Unpacks a generated layer and prints what it cost.
 //
-//   diff_bench make DIR [MEBIBYTES] [AVERAGE_KIB]   writes DIR/layer.tar, layer.tar.gz, layer.tar.zst
-//   diff_bench apply LAYER TARGET [serial|zlib]     unpacks onto the fresh directory TARGET, prints one line
-//   diff_bench overlay LAYER UPPER LOWER...         unpacks into an overlay's upper directory (lowers topmost first)
-//   diff_bench inflate LAYER [zlib]                 decompresses and hashes only
-//   diff_bench compare LOWER UPPER LAYER            writes what differs between two directories as a tar
+//   diff_bench make DIR [MEBIBYTES] [AVERAGE_KIB]   writes DIR/layer.tar, layer.tar.gz,
+//   layer.tar.zst diff_bench apply LAYER TARGET [serial|zlib]     unpacks onto the fresh directory
+//   TARGET, prints one line diff_bench overlay LAYER UPPER LOWER...         unpacks into an
+//   overlay's upper directory (lowers topmost first) diff_bench inflate LAYER [zlib] decompresses
+//   and hashes only diff_bench compare LOWER UPPER LAYER            writes what differs between two
+//   directories as a tar
 //
-// Use a fresh TARGET for each round and delete nothing between rounds: ext4 gets slow after mass deletion.
+// Use a fresh TARGET for each round and delete nothing between rounds: ext4 gets slow after mass
+// deletion.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -40,7 +42,9 @@ class FileSink final : public ByteSink {
 class FileSource final : public ByteSource {
  public:
   explicit FileSource(FdRef fd) : fd_(fd) {}
-  Result<size_t> Read(std::span<char> buffer) override { return ReadSome(fd_, buffer.data(), buffer.size(), "layer"); }
+  Result<size_t> Read(std::span<char> buffer) override {
+    return ReadSome(fd_, buffer.data(), buffer.size(), "layer");
+  }
 
  private:
   FdRef fd_;
@@ -107,13 +111,15 @@ Status MakeTar(ByteSink& sink, uint64_t total, double average) {
       written += size;
     }
   }
-  std::printf("entries %llu bytes %llu\n", static_cast<unsigned long long>(entries), static_cast<unsigned long long>(written));
+  std::printf("entries %llu bytes %llu\n", static_cast<unsigned long long>(entries),
+              static_cast<unsigned long long>(written));
   return tar.Finish();
 }
 
 Status Make(const std::string& dir, uint64_t mebibytes, double average_kib) {
-  const std::pair<const char*, Compression> forms[] = {
-      {"layer.tar", Compression::kNone}, {"layer.tar.gz", Compression::kGzip}, {"layer.tar.zst", Compression::kZstd}};
+  const std::pair<const char*, Compression> forms[] = {{"layer.tar", Compression::kNone},
+                                                       {"layer.tar.gz", Compression::kGzip},
+                                                       {"layer.tar.zst", Compression::kZstd}};
   for (const auto& [name, compression] : forms) {
     const Fd fd = TRY(Create(StrCat(dir, "/", name)));
     FileSink sink(fd);
@@ -124,14 +130,18 @@ Status Make(const std::string& dir, uint64_t mebibytes, double average_kib) {
   return Ok();
 }
 
-double Seconds(timeval time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; }
+double Seconds(timeval time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
 
 void Report(const char* what, std::chrono::steady_clock::time_point start, int64_t bytes) {
-  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double wall =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
-  std::printf("%s wall=%.3f user=%.3f sys=%.3f cpu=%.3f rss_mb=%ld mb=%.1f\n", what, wall, Seconds(usage.ru_utime),
-              Seconds(usage.ru_stime), Seconds(usage.ru_utime) + Seconds(usage.ru_stime), usage.ru_maxrss >> 10,
+  std::printf("%s wall=%.3f user=%.3f sys=%.3f cpu=%.3f rss_mb=%ld mb=%.1f\n", what, wall,
+              Seconds(usage.ru_utime), Seconds(usage.ru_stime),
+              Seconds(usage.ru_utime) + Seconds(usage.ru_stime), usage.ru_maxrss >> 10,
               static_cast<double>(bytes) / 1e6);
 }
 
@@ -146,7 +156,8 @@ Status Compare(const std::string& lower, const std::string& upper, const std::st
   return Ok();
 }
 
-Status ApplyToUpper(const std::string& layer, const std::string& upper, std::vector<std::string> lowers) {
+Status ApplyToUpper(const std::string& layer, const std::string& upper,
+                    std::vector<std::string> lowers) {
   const Fd fd(open(layer.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(errno, "open ", layer);
   FileSource source(fd);
@@ -166,12 +177,15 @@ Status Run(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const std::string mode = argc > 1 ? argv[argc - 1] : "";
   if (verb == "make" && argc > 2) {
-    return Make(argv[2], argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 500, argc > 4 ? std::strtod(argv[4], nullptr) : 14);
+    return Make(argv[2], argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 500,
+                argc > 4 ? std::strtod(argv[4], nullptr) : 14);
   }
   if (verb == "compare" && argc == 5) return Compare(argv[2], argv[3], argv[4]);
   if (verb == "overlay" && argc > 4) return ApplyToUpper(argv[2], argv[3], {argv + 4, argv + argc});
   if (argc < 3 || (verb != "apply" && verb != "inflate") || (verb == "apply" && argc < 4)) {
-    return InvalidArgumentError("usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | overlay LAYER UPPER LOWER... | inflate LAYER [zlib] | compare LOWER UPPER LAYER");
+    return InvalidArgumentError(
+        "usage: diff_bench make DIR [MIB] [KIB] | apply LAYER TARGET [serial|zlib] | overlay LAYER "
+        "UPPER LOWER... | inflate LAYER [zlib] | compare LOWER UPPER LAYER");
   }
   const Fd fd(open(argv[2], O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoError(errno, "open ", argv[2]);

@@ -33,7 +33,9 @@ Result<size_t> StreamReader::Fill(std::span<char> buffer) {
 }
 
 SerialStream::SerialStream(StreamReader& reader)
-    : reader_(reader), buffer_(std::make_unique_for_overwrite<char[]>(Pipeline::kBufferSize)), hasher_(Hasher::Sha256()) {}
+    : reader_(reader),
+      buffer_(std::make_unique_for_overwrite<char[]>(Pipeline::kBufferSize)),
+      hasher_(Hasher::Sha256()) {}
 
 Result<std::string_view> SerialStream::Next() {
   const size_t n = TRY(reader_.Fill(std::span<char>(buffer_.get(), Pipeline::kBufferSize)));
@@ -43,7 +45,8 @@ Result<std::string_view> SerialStream::Next() {
 }
 
 Pipeline::Pipeline(StreamReader& reader) : reader_(reader), hasher_(Hasher::Sha256()) {
-  for (Buffer& buffer : buffers_) buffer.bytes = std::make_unique_for_overwrite<char[]>(kBufferSize);
+  for (Buffer& buffer : buffers_)
+    buffer.bytes = std::make_unique_for_overwrite<char[]>(kBufferSize);
 }
 
 Status Pipeline::Run(const std::function<Status(ChunkSource&)>& consume) {

@@ -29,12 +29,14 @@ enum class Builtin { kNone, kPlain, kSniff };
 
 Builtin BuiltinFor(std::string_view type) {
   namespace types = model::media_type;
-  if (type == types::kDockerLayer || type == types::kDockerLayerGzip || type == types::kDockerLayerZstd ||
-      type == types::kDockerForeignLayer || type == types::kDockerForeignLayerGzip ||
+  if (type == types::kDockerLayer || type == types::kDockerLayerGzip ||
+      type == types::kDockerLayerZstd || type == types::kDockerForeignLayer ||
+      type == types::kDockerForeignLayerGzip ||
       type == "application/vnd.docker.image.rootfs.foreign.diff.tar.zstd") {
     return Builtin::kSniff;
   }
-  constexpr std::string_view kOciForeign = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+  constexpr std::string_view kOciForeign =
+      "application/vnd.oci.image.layer.nondistributable.v1.tar";
   for (const std::string_view base : {types::kOciLayer, kOciForeign}) {
     if (!type.starts_with(base)) continue;
     const std::string_view suffix = type.substr(base.size());
@@ -62,7 +64,8 @@ std::string SerializeAny(const model::Any& any) {
   return out;
 }
 
-// write(2) to a pipe whose reader may be gone, without the signal: a library cannot know what the process does with it.
+// write(2) to a pipe whose reader may be gone, without the signal: a library cannot know what the
+// process does with it.
 ssize_t WriteQuietly(int fd, const char* data, size_t size) {
   sigset_t pipe_signal;
   sigset_t before;
@@ -75,21 +78,25 @@ ssize_t WriteQuietly(int fd, const char* data, size_t size) {
   const int err = errno;
   if (n < 0 && err == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
     const timespec now = {};
-    (void)sigtimedwait(&pipe_signal, nullptr, &now);  // takes back our own signal, if it is not ignored anyway
+    (void)sigtimedwait(&pipe_signal, nullptr,
+                       &now);  // takes back our own signal, if it is not ignored anyway
   }
   (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = err;
   return n;
 }
 
-// A program between two sources. Everything is driven from Read, by poll: the program's three or four pipes never wait
-// for each other.
+// A program between two sources. Everything is driven from Read, by poll: the program's three or
+// four pipes never wait for each other.
 class ProgramSource final : public ByteSource {
  public:
   ProgramSource(ByteSource& source, const ProcessorConfig& config)
-      : source_(source), name_(config.path), feed_(std::make_unique_for_overwrite<char[]>(kFeedSize)) {}
+      : source_(source),
+        name_(config.path),
+        feed_(std::make_unique_for_overwrite<char[]>(kFeedSize)) {}
 
-  Status Start(const ProcessorConfig& config, std::string_view media_type, const model::Any* payload) {
+  Status Start(const ProcessorConfig& config, std::string_view media_type,
+               const model::Any* payload) {
     Pipe in = TRY(MakePipe());
     Pipe out = TRY(MakePipe());
     Pipe err = TRY(MakePipe());
@@ -97,7 +104,8 @@ class ProgramSource final : public ByteSource {
     options.args.push_back(config.path);
     options.args.insert(options.args.end(), config.args.begin(), config.args.end());
     options.env.emplace();
-    for (char** variable = environ; *variable != nullptr; ++variable) options.env->emplace_back(*variable);
+    for (char** variable = environ; *variable != nullptr; ++variable)
+      options.env->emplace_back(*variable);
     options.env->insert(options.env->end(), config.env.begin(), config.env.end());
     options.env->push_back(StrCat("STREAM_PROCESSOR_MEDIATYPE=", media_type));
     options.fds = {{in.read, 0}, {out.write, 1}, {err.write, 2}};
@@ -170,7 +178,8 @@ class ProgramSource final : public ByteSource {
   Status WritePayload() {
     const ssize_t n = WriteQuietly(payload_pipe_.get(), payload_.data(), payload_.size());
     if (n >= 0) payload_.erase(0, static_cast<size_t>(n));
-    if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE) return ErrnoError(errno, "write to ", name_);
+    if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE)
+      return ErrnoError(errno, "write to ", name_);
     if (payload_.empty() || (n < 0 && errno == EPIPE)) payload_pipe_.Reset();
     return Ok();
   }
@@ -214,18 +223,20 @@ class ProgramSource final : public ByteSource {
   Child child_;
 };
 
-const ProcessorConfig* FindProgram(const std::vector<ProcessorConfig>& processors, std::string_view type) {
+const ProcessorConfig* FindProgram(const std::vector<ProcessorConfig>& processors,
+                                   std::string_view type) {
   for (auto config = processors.rbegin(); config != processors.rend(); ++config) {
-    if (std::find(config->accepts.begin(), config->accepts.end(), type) != config->accepts.end()) return &*config;
+    if (std::find(config->accepts.begin(), config->accepts.end(), type) != config->accepts.end())
+      return &*config;
   }
   return nullptr;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ProcessorChain>> ProcessorChain::Open(ByteSource& source, std::string_view media_type,
-                                                             const std::vector<ProcessorConfig>& processors,
-                                                             const Payloads& payloads, GzipEngine engine) {
+Result<std::unique_ptr<ProcessorChain>> ProcessorChain::Open(
+    ByteSource& source, std::string_view media_type, const std::vector<ProcessorConfig>& processors,
+    const Payloads& payloads, GzipEngine engine) {
   std::unique_ptr<ProcessorChain> chain(new ProcessorChain());
   std::string type(media_type);
   ByteSource* top = &source;
@@ -239,10 +250,12 @@ Result<std::unique_ptr<ProcessorChain>> ProcessorChain::Open(ByteSource& source,
     } else {
       const Builtin builtin = BuiltinFor(type);
       if (builtin == Builtin::kNone) {
-        return UnimplementedError("failed to get stream processor for ", media_type, ": no processor for media-type");
+        return UnimplementedError("failed to get stream processor for ", media_type,
+                                  ": no processor for media-type");
       }
-      Result<std::unique_ptr<ByteSource>> opened =
-          builtin == Builtin::kSniff ? OpenSniffed(*top, nullptr, engine) : OpenDecompressor(*top, Compression::kNone);
+      Result<std::unique_ptr<ByteSource>> opened = builtin == Builtin::kSniff
+                                                       ? OpenSniffed(*top, nullptr, engine)
+                                                       : OpenDecompressor(*top, Compression::kNone);
       if (!opened.ok()) return std::move(opened).TakeError();
       chain->sources_.push_back(*std::move(opened));
       type = model::media_type::kOciLayer;
@@ -250,7 +263,8 @@ Result<std::unique_ptr<ProcessorChain>> ProcessorChain::Open(ByteSource& source,
     top = chain->sources_.back().get();
     if (type == model::media_type::kOciLayer) return chain;
   }
-  return InvalidArgumentError("stream processors for ", media_type, ": more than ", kMaxStages, " in a row");
+  return InvalidArgumentError("stream processors for ", media_type, ": more than ", kMaxStages,
+                              " in a row");
 }
 
 }  // namespace corten::diff

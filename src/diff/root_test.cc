@@ -1,4 +1,5 @@
-// What needs root: owners, devices, capabilities, overlay mounts; and other programs' opinion of our trees.
+// What needs root: owners, devices, capabilities, overlay mounts; and other programs' opinion of
+// our trees.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
@@ -23,6 +24,7 @@ namespace corten::diff {
 namespace {
 
 using testing::Archive;
+using testing::Differences;
 using testing::EntryOf;
 using testing::Exists;
 using testing::MustRun;
@@ -30,7 +32,6 @@ using testing::Picture;
 using testing::ReadFile;
 using testing::StringSink;
 using testing::StringSource;
-using testing::Differences;
 using testing::TakePicture;
 using testing::TempTree;
 using testing::WriteFile;
@@ -44,7 +45,9 @@ using OverlayUpper = RootTest;
 using RootProperty = RootTest;
 using Others = RootTest;
 
-void MakeDirAt(const std::string& path, mode_t mode = 0755) { ASSERT_EQ(mkdir(path.c_str(), mode), 0) << path; }
+void MakeDirAt(const std::string& path, mode_t mode = 0755) {
+  ASSERT_EQ(mkdir(path.c_str(), mode), 0) << path;
+}
 
 struct stat Lstat(const std::string& path) {
   struct stat st = {};
@@ -58,7 +61,8 @@ std::string Xattr(const std::string& path, const char* name) {
   return size < 0 ? "<none>" : std::string(value, static_cast<size_t>(size));
 }
 
-Result<model::Descriptor> Apply(const std::vector<model::Mount>& mounts, std::string_view tar, const ApplyOptions& options = {},
+Result<model::Descriptor> Apply(const std::vector<model::Mount>& mounts, std::string_view tar,
+                                const ApplyOptions& options = {},
                                 EngineOptions engine_options = {}) {
   Engine engine(std::move(engine_options));
   StringSource source(tar, 5000);
@@ -72,14 +76,18 @@ void MustApply(const std::vector<model::Mount>& mounts, std::string_view tar) {
   ASSERT_TRUE(done.ok()) << done.error().text();
 }
 
-std::vector<model::Mount> Bind(const std::string& path) { return {{"bind", path, "", {"rbind", "rw"}}}; }
+std::vector<model::Mount> Bind(const std::string& path) {
+  return {{"bind", path, "", {"rbind", "rw"}}};
+}
 
-// Layer directories l0 (lowest), l1 ... and an upper with its work directory, as a snapshotter makes them.
+// Layer directories l0 (lowest), l1 ... and an upper with its work directory, as a snapshotter
+// makes them.
 class Stack {
  public:
   explicit Stack(int lowers) {
     for (int i = 0; i < lowers; ++i) CHECK(mkdir(Lower(i).c_str(), 0755) == 0);
-    for (const char* name : {"upper", "work", "merged"}) CHECK(mkdir((tree_ / name).c_str(), 0755) == 0);
+    for (const char* name : {"upper", "work", "merged"})
+      CHECK(mkdir((tree_ / name).c_str(), 0755) == 0);
     lowers_ = lowers;
   }
   std::string Lower(int i) const { return tree_ / StrCat("l", i); }
@@ -90,7 +98,8 @@ class Stack {
     mount.options.push_back("workdir=" + (tree_ / "work"));
     mount.options.push_back("upperdir=" + Upper());
     std::string lower;
-    for (int i = lowers_ - 1; i >= 0; --i) lower += StrCat(lower.empty() ? "lowerdir=" : ":", Lower(i));
+    for (int i = lowers_ - 1; i >= 0; --i)
+      lower += StrCat(lower.empty() ? "lowerdir=" : ":", Lower(i));
     mount.options.push_back(lower);
     return {mount};
   }
@@ -115,7 +124,8 @@ TEST_F(RootTree, OwnersDevicesAndCapabilitiesAreSet) {
   TarEntry owned = EntryOf(kRegular, "owned", 04755);
   owned.uid = 1234;
   owned.gid = 4000000;
-  owned.pax["SCHILY.xattr.security.capability"] = std::string("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+  owned.pax["SCHILY.xattr.security.capability"] =
+      std::string("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
   TarEntry link = EntryOf(kSymlink, "link", 0777);
   link.link_name = "owned";
   link.uid = 77;
@@ -125,7 +135,8 @@ TEST_F(RootTree, OwnersDevicesAndCapabilitiesAreSet) {
   TarEntry block = EntryOf(kBlockDevice, "block", 0660);
   block.dev_major = 259;
   block.dev_minor = 70000;
-  MustApply(Bind(tree.path()), Archive().Add(owned, "data").Add(link).Add(device).Add(block).Finish());
+  MustApply(Bind(tree.path()),
+            Archive().Add(owned, "data").Add(link).Add(device).Add(block).Finish());
   EXPECT_EQ(Lstat(tree / "owned").st_uid, 1234u);
   EXPECT_EQ(Lstat(tree / "owned").st_gid, 4000000u);
   EXPECT_EQ(Lstat(tree / "owned").st_mode & 07777, 04755u);
@@ -140,7 +151,8 @@ TEST_F(RootTree, AnInheritedGroupIsNotTakenForTheRightOne) {
   const TempTree tree;
   TarEntry dir = EntryOf(kDirectory, "d/", 02775);
   dir.gid = 500;
-  MustApply(Bind(tree.path()), Archive().Add(dir).File("d/f").Dir("d/sub/").Symlink("d/l", "f").Finish());
+  MustApply(Bind(tree.path()),
+            Archive().Add(dir).File("d/f").Dir("d/sub/").Symlink("d/l", "f").Finish());
   EXPECT_EQ(Lstat(tree / "d/f").st_gid, 0u);
   EXPECT_EQ(Lstat(tree / "d/sub").st_gid, 0u);
   EXPECT_EQ(Lstat(tree / "d/sub").st_mode & 07777, 0755u);
@@ -172,7 +184,8 @@ TEST_F(OverlayUpper, WhiteoutsBecomeDevicesAndOpaqueMarks) {
   WriteFile(stack.Lower(0) + "/gone", "x");
   TarEntry whiteout = EntryOf(kRegular, ".wh.gone", 0);
   whiteout.uid = 5;
-  MustApply(stack.Mounts(), Archive().Add(whiteout).File("d/.wh..wh..opq").File("d/new", "n").Finish());
+  MustApply(stack.Mounts(),
+            Archive().Add(whiteout).File("d/.wh..wh..opq").File("d/new", "n").Finish());
   EXPECT_TRUE(S_ISCHR(Lstat(stack.Upper() + "/gone").st_mode));
   EXPECT_EQ(Lstat(stack.Upper() + "/gone").st_rdev, makedev(0, 0));
   EXPECT_EQ(Lstat(stack.Upper() + "/gone").st_uid, 5u);
@@ -205,7 +218,8 @@ TEST_F(OverlayUpper, MissingParentsAreMadeLikeTheTopmostLowerOnes) {
   EXPECT_EQ(Xattr(stack.Upper() + "/p", "trusted.overlay.opaque"), "<none>");
   EXPECT_EQ(Lstat(stack.Upper() + "/p/q").st_uid, 21u);
   EXPECT_EQ(Lstat(stack.Upper() + "/p/q/r").st_mode & 07777, 0755u);
-  EXPECT_EQ(Lstat(stack.Upper() + "/p/q/r").st_gid, 0u) << "made plain, but for what the set-group-id bit would give";
+  EXPECT_EQ(Lstat(stack.Upper() + "/p/q/r").st_gid, 0u)
+      << "made plain, but for what the set-group-id bit would give";
 }
 
 TEST_F(OverlayUpper, AFileInAMiddleLayerHidesTheDirectoryBelowIt) {
@@ -236,7 +250,8 @@ TEST_F(OverlayUpper, ADirectoryInThePlaceOfItsWhiteoutHidesWhatWasBelow) {
 
 TEST_F(OverlayUpper, AnUpperAloneTakesMarksForALaterParent) {
   const TempTree upper;
-  MustApply({{"overlay", "overlay", "", {"upperdir=" + upper.path()}}}, Archive().File(".wh.gone").File("d/.wh..wh..opq").Finish());
+  MustApply({{"overlay", "overlay", "", {"upperdir=" + upper.path()}}},
+            Archive().File(".wh.gone").File("d/.wh..wh..opq").Finish());
   EXPECT_TRUE(S_ISCHR(Lstat(upper / "gone").st_mode));
   EXPECT_EQ(Xattr(upper / "d", "trusted.overlay.opaque"), "y");
 }
@@ -245,18 +260,21 @@ TEST_F(OverlayUpper, WithUserXattrsTheMarksAreUserAttributesAndArchivesMayNotFor
   const TempTree upper;
   TarEntry forged = EntryOf(kDirectory, "f/", 0755);
   forged.pax["SCHILY.xattr.user.overlay.redirect"] = "/elsewhere";
-  MustApply({{"overlay", "overlay", "", {"upperdir=" + upper.path(), "userxattr"}}}, Archive().File("d/.wh..wh..opq").Add(forged).Finish());
+  MustApply({{"overlay", "overlay", "", {"upperdir=" + upper.path(), "userxattr"}}},
+            Archive().File("d/.wh..wh..opq").Add(forged).Finish());
   EXPECT_EQ(Xattr(upper / "d", "user.overlay.opaque"), "y");
   EXPECT_EQ(Xattr(upper / "f", "user.overlay.redirect"), "<none>");
 }
 
 TEST_F(RootTree, OtherMountsAreMountedForTheCall) {
-  // A tmpfs that exists only while it is mounted: what was written is gone, and nothing is left behind.
+  // A tmpfs that exists only while it is mounted: what was written is gone, and nothing is left
+  // behind.
   const TempTree temp;
   EngineOptions options;
   options.temp_dir = temp.path();
   const std::string tar = Archive().File("f", "x").Finish();
-  const Result<model::Descriptor> done = Apply({{"tmpfs", "tmpfs", "", {"size=1m"}}}, tar, {}, options);
+  const Result<model::Descriptor> done =
+      Apply({{"tmpfs", "tmpfs", "", {"size=1m"}}}, tar, {}, options);
   ASSERT_TRUE(done.ok()) << done.error().text();
   EXPECT_EQ(done->digest.str(), Sha256Digest(tar));
   EXPECT_TRUE(temp.Open().List()->empty());
@@ -267,7 +285,8 @@ TEST_F(RootTree, AFullFilesystemIsAClearErrorAndIsUnmounted) {
   EngineOptions options;
   options.temp_dir = temp.path();
   const Result<model::Descriptor> done =
-      Apply({{"tmpfs", "tmpfs", "", {"size=1m"}}}, Archive().File("big", std::string(3 << 20, 'x')).Finish(), {}, options);
+      Apply({{"tmpfs", "tmpfs", "", {"size=1m"}}},
+            Archive().File("big", std::string(3 << 20, 'x')).Finish(), {}, options);
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().code(), Code::kResourceExhausted) << done.error().text();
   EXPECT_TRUE(temp.Open().List()->empty());
@@ -280,7 +299,8 @@ TEST_F(RootTree, SyncReachesTheFilesystem) {
   EXPECT_TRUE(Apply(Bind(tree.path()), Archive().File("f", "x").Finish(), options).ok());
 }
 
-// --- properties -----------------------------------------------------------------------------------------------------
+// --- properties
+// -----------------------------------------------------------------------------------------------------
 
 std::string Diff(const std::string& lower, const std::string& upper) {
   StringSink sink;
@@ -297,7 +317,8 @@ TEST_F(RootProperty, ATreeOfRootSurvivesBecomingALayer) {
     const TempTree copy;
     testing::MakeRandomTree(tree.path(), random, 150, /*as_root=*/true);
     MustApply(Bind(copy.path()), Diff(empty.path(), tree.path()));
-    EXPECT_EQ(Differences(TakePicture(copy.path()), TakePicture(tree.path())), "") << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path()), TakePicture(tree.path())), "")
+        << "seed " << seed;
   }
 }
 
@@ -311,9 +332,11 @@ TEST_F(RootProperty, ALayerOnAnOverlayShowsTheUpperTree) {
     MustApply(Bind(upper.path()), Diff(empty.path(), stack.Lower(0)));
     testing::ChangeRandomly(upper.path(), random, 30, /*as_root=*/true);
     MustApply(stack.Mounts(), Diff(stack.Lower(0), upper.path()));
-    // Overlay shows links between layers as separate files, and its own times for merged directories.
+    // Overlay shows links between layers as separate files, and its own times for merged
+    // directories.
     const testing::PictureOptions options = {.directory_times = false, .links = false};
-    EXPECT_EQ(Differences(stack.MergedPicture(options), TakePicture(upper.path(), options)), "") << "seed " << seed;
+    EXPECT_EQ(Differences(stack.MergedPicture(options), TakePicture(upper.path(), options)), "")
+        << "seed " << seed;
   }
 }
 
@@ -330,19 +353,23 @@ TEST_F(RootProperty, ADiffOfMountedOverlaysTurnsTheLowerIntoTheUpper) {
     content::FakeStore store;
     Engine engine({});
     WalkingDiffer differ(store, engine, {});
-    const Result<model::Descriptor> made = differ.Compare({{"bind", stack.Lower(0), "", {"rbind", "ro"}}}, stack.Mounts(), {});
+    const Result<model::Descriptor> made =
+        differ.Compare({{"bind", stack.Lower(0), "", {"rbind", "ro"}}}, stack.Mounts(), {});
     ASSERT_TRUE(made.ok()) << made.error().text();
     const TempTree empty;
     const TempTree copy;
     MustApply(Bind(copy.path()), Diff(empty.path(), stack.Lower(0)));
     ASSERT_TRUE(differ.Apply(*made, Bind(copy.path()), {}).ok());
-    // The walk compares whole seconds with whole seconds; names made through the overlay keep the links it still sees.
+    // The walk compares whole seconds with whole seconds; names made through the overlay keep the
+    // links it still sees.
     const testing::PictureOptions options = {.directory_times = false, .links = false};
-    EXPECT_EQ(Differences(TakePicture(copy.path(), options), stack.MergedPicture(options)), "") << "seed " << seed;
+    EXPECT_EQ(Differences(TakePicture(copy.path(), options), stack.MergedPicture(options)), "")
+        << "seed " << seed;
   }
 }
 
-// --- other programs -------------------------------------------------------------------------------------------------
+// --- other programs
+// -------------------------------------------------------------------------------------------------
 
 TEST_F(Others, GnuTarUnpacksOurLayersToTheSameTree) {
   for (uint64_t seed = 400; seed < 406; ++seed) {
@@ -353,8 +380,10 @@ TEST_F(Others, GnuTarUnpacksOurLayersToTheSameTree) {
     const TempTree work;
     testing::MakeRandomTree(tree.path(), random, 120, /*as_root=*/true);
     WriteFile(work / "layer.tar", Diff(empty.path(), tree.path()));
-    MustRun({"tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-p", "-C", theirs.path(), "-xf", work / "layer.tar"});
-    EXPECT_EQ(Differences(TakePicture(theirs.path()), TakePicture(tree.path())), "") << "seed " << seed;
+    MustRun({"tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-p", "-C", theirs.path(),
+             "-xf", work / "layer.tar"});
+    EXPECT_EQ(Differences(TakePicture(theirs.path()), TakePicture(tree.path())), "")
+        << "seed " << seed;
   }
 }
 
@@ -365,7 +394,15 @@ TEST_F(Others, WeUnpackGnuTarsArchivesToTheSameTree) {
     const TempTree ours;
     const TempTree work;
     testing::MakeRandomTree(tree.path(), random, 200, /*as_root=*/true);
-    std::vector<std::string> args = {"tar", "--format=" + format, "--numeric-owner", "-S", "-C", tree.path(), "-cf", work / "a.tar", "."};
+    std::vector<std::string> args = {"tar",
+                                     "--format=" + format,
+                                     "--numeric-owner",
+                                     "-S",
+                                     "-C",
+                                     tree.path(),
+                                     "-cf",
+                                     work / "a.tar",
+                                     "."};
     if (format == "posix") args.insert(args.end(), {"--xattrs", "--xattrs-include=*"});
     MustRun(args);
     MustApply(Bind(ours.path()), ReadFile(work / "a.tar"));
@@ -395,7 +432,8 @@ TEST_F(Others, UmociUnpacksTwoOfOurLayersToTheSameTree) {
   MustRun({"umoci", "raw", "add-layer", "--image", image, work / "1.tar"});
   MustRun({"umoci", "raw", "unpack", "--image", image, work / "rootfs"});
   const testing::PictureOptions options = {.directory_times = false};
-  EXPECT_EQ(Differences(TakePicture(work / "rootfs", options), TakePicture(upper.path(), options)), "");
+  EXPECT_EQ(Differences(TakePicture(work / "rootfs", options), TakePicture(upper.path(), options)),
+            "");
 }
 
 }  // namespace

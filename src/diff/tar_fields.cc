@@ -38,7 +38,8 @@ std::optional<int64_t> ParseOctal(std::string_view raw) {
   if (text.empty()) return 0;
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 8);
-  if (error != std::errc() || end != text.data() + text.size() || (value >> 63) != 0) return std::nullopt;
+  if (error != std::errc() || end != text.data() + text.size() || (value >> 63) != 0)
+    return std::nullopt;
   return static_cast<int64_t>(value);
 }
 
@@ -133,7 +134,8 @@ Result<PaxRecords> ParsePax(std::string_view data) {
   while (!data.empty()) {
     const size_t space = data.find(' ');
     uint64_t length = 0;
-    if (space == std::string_view::npos || !ParseU64(data.substr(0, space), &length)) return InvalidArgumentError(kBad);
+    if (space == std::string_view::npos || !ParseU64(data.substr(0, space), &length))
+      return InvalidArgumentError(kBad);
     if (length < 5 || length > data.size() || length < space + 2) return InvalidArgumentError(kBad);
     std::string_view record = data.substr(space + 1, length - space - 1);
     data.remove_prefix(length);
@@ -145,8 +147,10 @@ Result<PaxRecords> ParsePax(std::string_view data) {
     const std::string_view value = record.substr(equals + 1);
     if (!ValidPaxRecord(key, value)) return InvalidArgumentError(kBad);
     if (key == "GNU.sparse.offset" || key == "GNU.sparse.numbytes") {
-      const std::string_view expected = sparse_numbers % 2 == 0 ? "GNU.sparse.offset" : "GNU.sparse.numbytes";
-      if (key != expected || value.find(',') != std::string_view::npos) return InvalidArgumentError(kBad);
+      const std::string_view expected =
+          sparse_numbers % 2 == 0 ? "GNU.sparse.offset" : "GNU.sparse.numbytes";
+      if (key != expected || value.find(',') != std::string_view::npos)
+        return InvalidArgumentError(kBad);
       if (sparse_numbers > 0) sparse_map += ',';
       sparse_map += value;
       ++sparse_numbers;

@@ -17,7 +17,9 @@ Error BadHeader() { return InvalidArgumentError("archive: invalid tar header"); 
 Error Truncated() { return InvalidArgumentError("archive: unexpected EOF"); }
 
 bool IsHeaderOnly(char type) { return type >= kHardLink && type <= kFifo; }
-uint32_t PaddingOf(uint64_t size) { return static_cast<uint32_t>((0 - size) % TarReader::kBlockSize); }
+uint32_t PaddingOf(uint64_t size) {
+  return static_cast<uint32_t>((0 - size) % TarReader::kBlockSize);
+}
 
 // Reads a number field into `value`; false if it is not a number.
 bool Number(const char* block, tar::Field field, int64_t* value) {
@@ -107,7 +109,8 @@ Result<const char*> TarReader::ReadBlock() {
   return static_cast<const char*>(bounce_);
 }
 
-// Skips what is left of the present member. False: the archive ends within its padding, which is tolerated.
+// Skips what is left of the present member. False: the archive ends within its padding, which is
+// tolerated.
 Result<bool> TarReader::SkipMember() {
   while (left_ > 0) {
     const std::string_view taken = TRY(Take(left_));
@@ -133,7 +136,8 @@ Result<const char*> TarReader::ReadHeaderBlock() {
   }
   const std::optional<int64_t> stated = tar::ParseOctal(Raw(block, tar::kChecksum));
   const tar::Checksums sums = tar::ComputeChecksums(block);
-  if (!stated.has_value() || (*stated != sums.plain && *stated != sums.with_sign)) return BadHeader();
+  if (!stated.has_value() || (*stated != sums.plain && *stated != sums.with_sign))
+    return BadHeader();
   return block;
 }
 
@@ -148,7 +152,8 @@ Status TarReader::ParseHeader(const char* block, Format format) {
   if (good && format != Format::kV7) {
     entry_.user_name = Text(Raw(block, tar::kUserName));
     entry_.group_name = Text(Raw(block, tar::kGroupName));
-    good = Number(block, tar::kDevMajor, &entry_.dev_major) && Number(block, tar::kDevMinor, &entry_.dev_minor);
+    good = Number(block, tar::kDevMajor, &entry_.dev_major) &&
+           Number(block, tar::kDevMinor, &entry_.dev_minor);
   }
   if (!good) return BadHeader();
   std::string_view prefix;
@@ -179,7 +184,9 @@ Status TarReader::ParseHeader(const char* block, Format format) {
 // The data of an extension header, which is the present member.
 Status TarReader::ReadExtension(std::string* out) {
   if (entry_.size < 0) return BadHeader();
-  if (entry_.size > kMaxExtension) return InvalidArgumentError("archive: extension header of ", entry_.size, " bytes is too large");
+  if (entry_.size > kMaxExtension)
+    return InvalidArgumentError("archive: extension header of ", entry_.size,
+                                " bytes is too large");
   left_ = static_cast<uint64_t>(entry_.size);
   padding_ = PaddingOf(left_);
   out->clear();
@@ -207,7 +214,10 @@ Result<const TarEntry*> TarReader::Next() {
     const bool ustar = magic == std::string_view("ustar\0", 6);
     const bool gnu = magic == "ustar " && Raw(block, tar::kVersion) == std::string_view(" \0", 2);
     const bool star = ustar && Raw(block, tar::kStarTrailer) == std::string_view("tar\0", 4);
-    const Format format = star ? Format::kStar : ustar ? Format::kUstar : gnu ? Format::kGnu : Format::kV7;
+    const Format format = star    ? Format::kStar
+                          : ustar ? Format::kUstar
+                          : gnu   ? Format::kGnu
+                                  : Format::kV7;
     TRY(ParseHeader(block, format));
     if (entry_.type == 'L' || entry_.type == 'K') {
       const bool name = entry_.type == 'L';
@@ -266,7 +276,8 @@ Status TarReader::SetUpData(const char* block, Format format) {
   return StartExtents(std::move(map));
 }
 
-Result<std::vector<TarReader::Extent>> TarReader::ReadOldSparseMap(const char* block, Format format) {
+Result<std::vector<TarReader::Extent>> TarReader::ReadOldSparseMap(const char* block,
+                                                                   Format format) {
   // star has the same type flag with another layout.
   if (format != Format::kGnu) return BadHeader();
   if (!Number(block, tar::kGnuRealSize, &entry_.size)) return BadHeader();
@@ -279,7 +290,8 @@ Result<std::vector<TarReader::Extent>> TarReader::ReadOldSparseMap(const char* b
       if (at[0] == 0) break;
       const std::optional<int64_t> offset = tar::ParseNumber({at, 12});
       const std::optional<int64_t> length = tar::ParseNumber({at + 12, 12});
-      if (!offset.has_value() || !length.has_value() || map.size() >= kMaxSparseEntries) return BadHeader();
+      if (!offset.has_value() || !length.has_value() || map.size() >= kMaxSparseEntries)
+        return BadHeader();
       map.push_back({*offset, *length});
     }
     if (!more) return map;
@@ -319,8 +331,10 @@ Status TarReader::SetUpPaxSparse(bool* found, std::vector<Extent>* map) {
     return Ok();
   }
   const std::string* blocks = record("GNU.sparse.numblocks");
-  const std::optional<int64_t> count = blocks == nullptr ? std::nullopt : tar::ParseDecimal(*blocks);
-  if (!count.has_value() || *count < 0 || *count > static_cast<int64_t>(kMaxSparseEntries)) return BadHeader();
+  const std::optional<int64_t> count =
+      blocks == nullptr ? std::nullopt : tar::ParseDecimal(*blocks);
+  if (!count.has_value() || *count < 0 || *count > static_cast<int64_t>(kMaxSparseEntries))
+    return BadHeader();
   std::string_view rest = list == nullptr ? std::string_view() : std::string_view(*list);
   for (int64_t i = 0; i < *count; ++i) {
     int64_t pair[2];
@@ -349,7 +363,8 @@ Result<std::vector<TarReader::Extent>> TarReader::ReadSparseMap10() {
       pending.append(block, kBlockSize);
       left_ -= kBlockSize;
     }
-    const std::optional<int64_t> parsed = tar::ParseDecimal(std::string_view(pending).substr(0, end));
+    const std::optional<int64_t> parsed =
+        tar::ParseDecimal(std::string_view(pending).substr(0, end));
     pending.erase(0, end + 1);
     if (!parsed.has_value()) return BadHeader();
     return *parsed;
@@ -370,12 +385,14 @@ Status TarReader::StartExtents(std::vector<Extent> map) {
   uint64_t total = 0;
   if (entry_.size < 0) return BadHeader();
   for (const Extent& extent : map) {
-    if (extent.offset < end || extent.length < 0 || extent.offset > INT64_MAX - extent.length) return BadHeader();
+    if (extent.offset < end || extent.length < 0 || extent.offset > INT64_MAX - extent.length)
+      return BadHeader();
     end = extent.offset + extent.length;
     if (end > entry_.size) return BadHeader();
     total += static_cast<uint64_t>(extent.length);
   }
-  if (total > left_) return InvalidArgumentError("archive: sparse file references non-existent data");
+  if (total > left_)
+    return InvalidArgumentError("archive: sparse file references non-existent data");
   if (total < left_) return InvalidArgumentError("archive: sparse file contains unreferenced data");
   extents_ = std::move(map);
   return Ok();

@@ -49,9 +49,12 @@ Result<std::vector<Member>> ReadArchive(std::string_view bytes, size_t piece = S
 }
 
 // A header block with the given fields set and the checksum right.
-std::string RawHeader(std::string_view name, char type, std::string_view size, std::string_view magic = std::string_view("ustar\00000", 8)) {
+std::string RawHeader(std::string_view name, char type, std::string_view size,
+                      std::string_view magic = std::string_view("ustar\00000", 8)) {
   std::string block(512, '\0');
-  const auto put = [&block](size_t at, std::string_view text) { block.replace(at, text.size(), text); };
+  const auto put = [&block](size_t at, std::string_view text) {
+    block.replace(at, text.size(), text);
+  };
   put(0, name);
   put(100, "0000644");
   put(108, "0000000");
@@ -64,7 +67,8 @@ std::string RawHeader(std::string_view name, char type, std::string_view size, s
 }
 std::string Sealed(std::string block) {
   char sum[8];
-  std::snprintf(sum, sizeof(sum), "%06o", static_cast<unsigned>(tar::ComputeChecksums(block.data()).plain));
+  std::snprintf(sum, sizeof(sum), "%06o",
+                static_cast<unsigned>(tar::ComputeChecksums(block.data()).plain));
   block.replace(148, 7, std::string_view(sum, 7));
   block[155] = ' ';
   return block;
@@ -82,7 +86,10 @@ TEST(TarReader, AnEmptySourceIsAnEmptyArchive) {
 
 TEST(TarReader, PiecesOfAnySizeGiveTheSameEntries) {
   Archive archive;
-  archive.Dir("d/").File("d/one", std::string(1500, 'x')).File("d/two", "").Symlink("d/l", std::string(150, 't'));
+  archive.Dir("d/")
+      .File("d/one", std::string(1500, 'x'))
+      .File("d/two", "")
+      .Symlink("d/l", std::string(150, 't'));
   archive.File(std::string(200, 'n'), "long name").HardLink("d/three", "d/one");
   const std::string bytes = archive.Finish();
   const Result<std::vector<Member>> whole = ReadArchive(bytes);
@@ -108,7 +115,8 @@ TEST(TarReader, EveryCutIsAnErrorOrAnEarlierEndNeverMore) {
     const Result<std::vector<Member>> members = ReadArchive(std::string_view(bytes).substr(0, cut));
     if (members.ok()) {
       EXPECT_LE(members->size(), 2u) << cut;
-      for (const Member& member : *members) EXPECT_EQ(member.data.size(), static_cast<size_t>(member.entry.size)) << cut;
+      for (const Member& member : *members)
+        EXPECT_EQ(member.data.size(), static_cast<size_t>(member.entry.size)) << cut;
     } else {
       EXPECT_EQ(members.error().code(), Code::kInvalidArgument) << cut;
     }
@@ -152,7 +160,8 @@ TEST(TarReader, NegativeAndOverflowingSizesAreRefused) {
 TEST(TarReader, SignedChecksumsOfOldWritersAreAccepted) {
   std::string block = RawHeader("\xe4\xf6\xfc", '0', "00000000000");
   char sum[8];
-  std::snprintf(sum, sizeof(sum), "%06o", static_cast<unsigned>(tar::ComputeChecksums(block.data()).with_sign));
+  std::snprintf(sum, sizeof(sum), "%06o",
+                static_cast<unsigned>(tar::ComputeChecksums(block.data()).with_sign));
   block.replace(148, 7, std::string_view(sum, 7));
   block[155] = ' ';
   const Result<std::vector<Member>> members = ReadArchive(block + kEnd);
@@ -161,7 +170,8 @@ TEST(TarReader, SignedChecksumsOfOldWritersAreAccepted) {
 }
 
 TEST(TarReader, V7DirectoriesAreKnownByTheirSlash) {
-  const std::string bytes = Sealed(RawHeader("dir/", '\0', "00000000000", "")) + Sealed(RawHeader("file", '\0', "00000000000", "")) + kEnd;
+  const std::string bytes = Sealed(RawHeader("dir/", '\0', "00000000000", "")) +
+                            Sealed(RawHeader("file", '\0', "00000000000", "")) + kEnd;
   const Result<std::vector<Member>> members = ReadArchive(bytes);
   ASSERT_TRUE(members.ok());
   EXPECT_EQ(members->at(0).entry.type, kDirectory);
@@ -179,22 +189,26 @@ TEST(TarReader, ExtensionHeadersHaveALimit) {
   std::snprintf(size, sizeof(size), "%011o", static_cast<unsigned>(TarReader::kMaxExtension + 1));
   for (const char type : {'x', 'g', 'L', 'K'}) {
     const Result<std::vector<Member>> members =
-        ReadArchive(Sealed(RawHeader("h", type, size)) + std::string(TarReader::kMaxExtension + 512, 'a') + kEnd);
+        ReadArchive(Sealed(RawHeader("h", type, size)) +
+                    std::string(TarReader::kMaxExtension + 512, 'a') + kEnd);
     ASSERT_FALSE(members.ok());
     EXPECT_EQ(members.error().code(), Code::kInvalidArgument);
   }
 }
 
 TEST(TarReader, DamagedPaxRecordsAreRefused) {
-  for (const std::string record : {"5 a=\n", "99 path=x\n", "10 path=xy", "3 a", "12 path=x\0y\n", "9 =value\n", "x path=y\n", "-1 a=b\n"}) {
-    const std::string bytes = Sealed(RawHeader("h", 'x', "00000000020")) + Padded(record) + Sealed(RawHeader("f", '0', "00000000000")) + kEnd;
+  for (const std::string record : {"5 a=\n", "99 path=x\n", "10 path=xy", "3 a", "12 path=x\0y\n",
+                                   "9 =value\n", "x path=y\n", "-1 a=b\n"}) {
+    const std::string bytes = Sealed(RawHeader("h", 'x', "00000000020")) + Padded(record) +
+                              Sealed(RawHeader("f", '0', "00000000000")) + kEnd;
     EXPECT_FALSE(ReadArchive(bytes).ok()) << record;
   }
 }
 
 TEST(TarReader, GlobalHeadersAreEntriesOfTheirOwnAndChangeNothing) {
   const std::string record = "16 path=overall\n";
-  std::string bytes = Sealed(RawHeader("g", 'g', "00000000020")) + Padded(record) + Sealed(RawHeader("own", '0', "00000000000")) + kEnd;
+  std::string bytes = Sealed(RawHeader("g", 'g', "00000000020")) + Padded(record) +
+                      Sealed(RawHeader("own", '0', "00000000000")) + kEnd;
   const Result<std::vector<Member>> members = ReadArchive(bytes);
   ASSERT_TRUE(members.ok()) << members.error().text();
   ASSERT_EQ(members->size(), 2u);
@@ -204,28 +218,35 @@ TEST(TarReader, GlobalHeadersAreEntriesOfTheirOwnAndChangeNothing) {
 }
 
 TEST(TarReader, SparseMapsThatLieAreRefused) {
-  const auto sparse = [](std::string_view map, std::string_view count, std::string_view size, std::string data) {
+  const auto sparse = [](std::string_view map, std::string_view count, std::string_view size,
+                         std::string data) {
     std::string records;
-    for (const auto& [key, value] : std::map<std::string, std::string_view>{
-             {"GNU.sparse.major", "0"}, {"GNU.sparse.minor", "1"}, {"GNU.sparse.map", map}, {"GNU.sparse.numblocks", count}, {"GNU.sparse.size", size}}) {
+    for (const auto& [key, value] :
+         std::map<std::string, std::string_view>{{"GNU.sparse.major", "0"},
+                                                 {"GNU.sparse.minor", "1"},
+                                                 {"GNU.sparse.map", map},
+                                                 {"GNU.sparse.numblocks", count},
+                                                 {"GNU.sparse.size", size}}) {
       records += tar::FormatPaxRecord(key, value);
     }
     char length[13];
     std::snprintf(length, sizeof(length), "%011o", static_cast<unsigned>(records.size()));
     char data_length[13];
     std::snprintf(data_length, sizeof(data_length), "%011o", static_cast<unsigned>(data.size()));
-    return Sealed(RawHeader("x", 'x', length)) + Padded(records) + Sealed(RawHeader("f", '0', data_length)) + Padded(data) + kEnd;
+    return Sealed(RawHeader("x", 'x', length)) + Padded(records) +
+           Sealed(RawHeader("f", '0', data_length)) + Padded(data) + kEnd;
   };
   const Result<std::vector<Member>> good = ReadArchive(sparse("2,3,10,1", "2", "20", "abcd"));
   ASSERT_TRUE(good.ok()) << good.error().text();
   EXPECT_EQ(good->at(0).data, std::string("\0\0abc\0\0\0\0\0d\0\0\0\0\0\0\0\0\0", 20));
-  EXPECT_FALSE(ReadArchive(sparse("2,3,4,1", "2", "20", "abcd")).ok());                       // overlap
-  EXPECT_FALSE(ReadArchive(sparse("2,3,10,1", "2", "10", "abcd")).ok());                      // beyond the end
-  EXPECT_FALSE(ReadArchive(sparse("2,3,10,2", "2", "20", "abcd")).ok());                      // more than there is
-  EXPECT_FALSE(ReadArchive(sparse("2,3", "1", "20", "abcd")).ok());                           // less than there is
-  EXPECT_FALSE(ReadArchive(sparse("2,3,10,1", "3", "20", "abcd")).ok());                      // wrong count
-  EXPECT_FALSE(ReadArchive(sparse("2,-3,10,1", "2", "20", "abcd")).ok());                     // negative
-  EXPECT_FALSE(ReadArchive(sparse("2,9223372036854775807", "1", "9223372036854775807", "abcd")).ok());  // overflow
+  EXPECT_FALSE(ReadArchive(sparse("2,3,4,1", "2", "20", "abcd")).ok());    // overlap
+  EXPECT_FALSE(ReadArchive(sparse("2,3,10,1", "2", "10", "abcd")).ok());   // beyond the end
+  EXPECT_FALSE(ReadArchive(sparse("2,3,10,2", "2", "20", "abcd")).ok());   // more than there is
+  EXPECT_FALSE(ReadArchive(sparse("2,3", "1", "20", "abcd")).ok());        // less than there is
+  EXPECT_FALSE(ReadArchive(sparse("2,3,10,1", "3", "20", "abcd")).ok());   // wrong count
+  EXPECT_FALSE(ReadArchive(sparse("2,-3,10,1", "2", "20", "abcd")).ok());  // negative
+  EXPECT_FALSE(ReadArchive(sparse("2,9223372036854775807", "1", "9223372036854775807", "abcd"))
+                   .ok());  // overflow
 }
 
 // GNU tar writes each sparse form; we must find the bytes of the file.
@@ -241,10 +262,13 @@ TEST(TarReader, EverySparseFormOfGnuTarIsRead) {
     expected.replace(offset, data.size(), data);
   }
   ASSERT_EQ(ftruncate(fd.get(), static_cast<off_t>(expected.size())), 0);
-  const std::vector<std::vector<std::string>> forms = {
-      {"--format=gnu"}, {"--format=posix", "--sparse-version=0.0"}, {"--format=posix", "--sparse-version=0.1"}, {"--format=posix", "--sparse-version=1.0"}};
+  const std::vector<std::vector<std::string>> forms = {{"--format=gnu"},
+                                                       {"--format=posix", "--sparse-version=0.0"},
+                                                       {"--format=posix", "--sparse-version=0.1"},
+                                                       {"--format=posix", "--sparse-version=1.0"}};
   for (const std::vector<std::string>& form : forms) {
-    std::vector<std::string> args = {"tar", "-C", tree.path(), "-S", "-cf", tree / "a.tar", "holes"};
+    std::vector<std::string> args = {"tar", "-C",           tree.path(), "-S",
+                                     "-cf", tree / "a.tar", "holes"};
     args.insert(args.begin() + 1, form.begin(), form.end());
     testing::MustRun(args);
     const std::string bytes = testing::ReadFile(tree / "a.tar");
@@ -261,7 +285,8 @@ TEST(TarReader, EverySparseFormOfGnuTarIsRead) {
 }
 
 TEST(TarFields, PaxTimesKeepTheirSignAndNanoseconds) {
-  for (const Time time : {Time{0, 0}, Time{1, 500000000}, Time{-1, 0}, Time{-2, 750000000}, Time{1600000000, 1}, Time{-1, 1}}) {
+  for (const Time time : {Time{0, 0}, Time{1, 500000000}, Time{-1, 0}, Time{-2, 750000000},
+                          Time{1600000000, 1}, Time{-1, 1}}) {
     EXPECT_EQ(tar::ParsePaxTime(tar::FormatPaxTime(time)), time) << tar::FormatPaxTime(time);
   }
   EXPECT_EQ(tar::FormatPaxTime({-2, 750000000}), "-1.25");
@@ -290,8 +315,8 @@ TEST(TarWriter, RefusesWhatItCannotSay) {
   EXPECT_FALSE(writer.Finish().ok());
 }
 
-// The digest is that of the same members written by Go 1.26's archive/tar in its PAX format, which is how containerd
-// writes layers: equal trees must give equal layers.
+// The digest is that of the same members written by Go 1.26's archive/tar in its PAX format, which
+// is how containerd writes layers: equal trees must give equal layers.
 TEST(TarWriter, WritesTheBytesThatGoWrites) {
   StringSink sink;
   TarWriter writer(sink);
@@ -333,39 +358,48 @@ TEST(TarWriter, WritesTheBytesThatGoWrites) {
   device.dev_minor = 70000;
   put(device);
   ASSERT_TRUE(writer.Finish().ok());
-  EXPECT_EQ(Sha256Digest(sink.data), "sha256:cc0aad26d3ba4465faf1088ab896e39a2c92c25e1278bae194bb26eaa0b158ff");
+  EXPECT_EQ(Sha256Digest(sink.data),
+            "sha256:cc0aad26d3ba4465faf1088ab896e39a2c92c25e1278bae194bb26eaa0b158ff");
 }
 
-// --- the oracle -----------------------------------------------------------------------------------------------------
+// --- the oracle
+// -----------------------------------------------------------------------------------------------------
 
 TarEntry RandomEntry(std::mt19937_64& random, int i) {
-  static constexpr char kTypes[] = {kRegular, kRegular, kRegular, kSymlink, kDirectory, kFifo, kCharDevice, kBlockDevice, kHardLink};
+  static constexpr char kTypes[] = {kRegular, kRegular,    kRegular,     kSymlink, kDirectory,
+                                    kFifo,    kCharDevice, kBlockDevice, kHardLink};
   TarEntry entry;
   entry.type = kTypes[random() % std::size(kTypes)];
-  entry.name = StrCat("dir", random() % 5, "/", std::string(random() % 200, 'a'), random() % 4 == 0 ? "/\xc3\xa4" : "/", "f", i);
+  entry.name = StrCat("dir", random() % 5, "/", std::string(random() % 200, 'a'),
+                      random() % 4 == 0 ? "/\xc3\xa4" : "/", "f", i);
   if (entry.type == kDirectory) entry.name += '/';
-  if (entry.type == kSymlink || entry.type == kHardLink) entry.link_name = StrCat("target", std::string(random() % 150, 'b'), i);
+  if (entry.type == kSymlink || entry.type == kHardLink)
+    entry.link_name = StrCat("target", std::string(random() % 150, 'b'), i);
   entry.mode = static_cast<int64_t>(random() % 010000);
   entry.uid = static_cast<int64_t>(random() % 3 == 0 ? 4000000000u : random() % 70000);
   entry.gid = static_cast<int64_t>(random() % 3 == 0 ? 4000000000u : random() % 70000);
-  entry.mtime = {static_cast<int64_t>(random() % 4000000000u), random() % 2 == 0 ? 0 : static_cast<int32_t>(random() % 1000000000)};
+  entry.mtime = {static_cast<int64_t>(random() % 4000000000u),
+                 random() % 2 == 0 ? 0 : static_cast<int32_t>(random() % 1000000000)};
   if (entry.type == kCharDevice || entry.type == kBlockDevice) {
     entry.dev_major = static_cast<int64_t>(random() % 256);
     entry.dev_minor = static_cast<int64_t>(random() % 256);
   }
-  if (entry.type == kRegular && random() % 4 == 0) entry.pax["SCHILY.xattr.user.k"] = std::string("v\0\n=", 4) + StrCat(random());
+  if (entry.type == kRegular && random() % 4 == 0)
+    entry.pax["SCHILY.xattr.user.k"] = std::string("v\0\n=", 4) + StrCat(random());
   return entry;
 }
 
 TEST(TarOracle, LibarchiveReadsWhatWeWrite) {
-  ASSERT_NE(std::setlocale(LC_CTYPE, "C.UTF-8"), nullptr);  // libarchive converts names to the locale
+  ASSERT_NE(std::setlocale(LC_CTYPE, "C.UTF-8"),
+            nullptr);  // libarchive converts names to the locale
   std::mt19937_64 random(20260101);
   StringSink sink;
   TarWriter writer(sink);
   std::vector<Member> written;
   for (int i = 0; i < 500; ++i) {
     Member member = {RandomEntry(random, i), {}};
-    if (member.entry.type == kRegular) member.data = std::string(random() % 2000, static_cast<char>('a' + i % 26));
+    if (member.entry.type == kRegular)
+      member.data = std::string(random() % 2000, static_cast<char>('a' + i % 26));
     member.entry.size = static_cast<int64_t>(member.data.size());
     ASSERT_TRUE(writer.WriteHeader(member.entry).ok());
     ASSERT_TRUE(member.data.empty() || writer.WriteData(member.data).ok());
@@ -397,7 +431,8 @@ TEST(TarOracle, LibarchiveReadsWhatWeWrite) {
     if (entry.type != kRegular) continue;
     EXPECT_EQ(archive_entry_xattr_count(found), static_cast<int>(entry.pax.size()));
     std::string data(static_cast<size_t>(archive_entry_size(found)), '\0');
-    EXPECT_EQ(archive_read_data(in, data.data(), data.size()), static_cast<la_ssize_t>(data.size()));
+    EXPECT_EQ(archive_read_data(in, data.data(), data.size()),
+              static_cast<la_ssize_t>(data.size()));
     EXPECT_EQ(data, member.data);
   }
   archive_entry* none = nullptr;
@@ -415,8 +450,12 @@ std::string WriteWithLibarchive(const std::vector<Member>& members, int format) 
     const TarEntry& entry = member.entry;
     archive_entry* made = archive_entry_new();
     archive_entry_set_pathname(made, entry.name.c_str());
-    const mode_t type = entry.type == kDirectory ? AE_IFDIR : entry.type == kSymlink ? AE_IFLNK : entry.type == kFifo ? AE_IFIFO
-                        : entry.type == kCharDevice ? AE_IFCHR : entry.type == kBlockDevice ? AE_IFBLK : AE_IFREG;
+    const mode_t type = entry.type == kDirectory     ? AE_IFDIR
+                        : entry.type == kSymlink     ? AE_IFLNK
+                        : entry.type == kFifo        ? AE_IFIFO
+                        : entry.type == kCharDevice  ? AE_IFCHR
+                        : entry.type == kBlockDevice ? AE_IFBLK
+                                                     : AE_IFREG;
     archive_entry_set_filetype(made, type);
     archive_entry_set_perm(made, static_cast<mode_t>(entry.mode));
     archive_entry_set_uid(made, entry.uid);
@@ -427,10 +466,14 @@ std::string WriteWithLibarchive(const std::vector<Member>& members, int format) 
     if (entry.type == kHardLink) archive_entry_set_hardlink(made, entry.link_name.c_str());
     archive_entry_set_rdevmajor(made, static_cast<dev_t>(entry.dev_major));
     archive_entry_set_rdevminor(made, static_cast<dev_t>(entry.dev_minor));
-    for (const auto& [key, value] : entry.pax) archive_entry_xattr_add_entry(made, key.substr(kPaxXattrPrefix.size()).c_str(), value.data(), value.size());
-    EXPECT_GE(archive_write_header(out, made), ARCHIVE_WARN) << archive_error_string(out) << " " << entry.name;
+    for (const auto& [key, value] : entry.pax)
+      archive_entry_xattr_add_entry(made, key.substr(kPaxXattrPrefix.size()).c_str(), value.data(),
+                                    value.size());
+    EXPECT_GE(archive_write_header(out, made), ARCHIVE_WARN)
+        << archive_error_string(out) << " " << entry.name;
     if (!member.data.empty()) {
-      EXPECT_EQ(archive_write_data(out, member.data.data(), member.data.size()), static_cast<la_ssize_t>(member.data.size()));
+      EXPECT_EQ(archive_write_data(out, member.data.data(), member.data.size()),
+                static_cast<la_ssize_t>(member.data.size()));
     }
     archive_entry_free(made);
   }
@@ -442,7 +485,8 @@ std::string WriteWithLibarchive(const std::vector<Member>& members, int format) 
 
 TEST(TarOracle, WeReadWhatLibarchiveWritesInEachFormat) {
   ASSERT_NE(std::setlocale(LC_CTYPE, "C.UTF-8"), nullptr);
-  for (const int format : {ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE, ARCHIVE_FORMAT_TAR_GNUTAR, ARCHIVE_FORMAT_TAR_USTAR}) {
+  for (const int format :
+       {ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE, ARCHIVE_FORMAT_TAR_GNUTAR, ARCHIVE_FORMAT_TAR_USTAR}) {
     std::mt19937_64 random(static_cast<uint64_t>(format));
     const bool pax = format == ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE;
     const bool ustar = format == ARCHIVE_FORMAT_TAR_USTAR;
@@ -462,7 +506,8 @@ TEST(TarOracle, WeReadWhatLibarchiveWritesInEachFormat) {
       if (member.entry.type == kRegular) member.data = std::string(random() % 2000, 'd');
       members.push_back(std::move(member));
     }
-    const Result<std::vector<Member>> read = ReadArchive(WriteWithLibarchive(members, format), 1000);
+    const Result<std::vector<Member>> read =
+        ReadArchive(WriteWithLibarchive(members, format), 1000);
     ASSERT_TRUE(read.ok()) << format << ": " << read.error().text();
     ASSERT_EQ(read->size(), members.size());
     for (size_t i = 0; i < members.size(); ++i) {

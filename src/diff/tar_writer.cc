@@ -17,7 +17,8 @@ using tar::kBlock;
 constexpr char kZeros[2 * kBlock] = {};
 
 bool IsAscii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != 0; });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != 0; });
 }
 
 std::string ToAscii(std::string_view text) {
@@ -28,7 +29,9 @@ std::string ToAscii(std::string_view text) {
 }
 
 // Digits beside the terminating NUL.
-bool FitsOctal(Field field, int64_t value) { return value >= 0 && (value >> ((field.size - 1) * 3)) == 0; }
+bool FitsOctal(Field field, int64_t value) {
+  return value >= 0 && (value >> ((field.size - 1) * 3)) == 0;
+}
 
 void PutText(char* block, Field field, std::string_view text) {
   char* at = block + field.offset;
@@ -45,7 +48,8 @@ void PutOctal(char* block, Field field, int64_t value) {
   if (!FitsOctal(field, value)) value = 0;  // the extended header has it
   char* at = block + field.offset;
   at[field.size - 1] = 0;
-  for (size_t i = field.size - 1; i > 0; --i, value >>= 3) at[i - 1] = static_cast<char>('0' + (value & 7));
+  for (size_t i = field.size - 1; i > 0; --i, value >>= 3)
+    at[i - 1] = static_cast<char>('0' + (value & 7));
 }
 
 void PutMagicAndChecksum(char* block) {
@@ -60,7 +64,8 @@ void PutMagicAndChecksum(char* block) {
 Result<tar::PaxRecords> RecordsOf(const TarEntry& entry) {
   tar::PaxRecords records = entry.pax;
   const auto text = [&records](std::string_view key, Field field, const std::string& value) {
-    if (value.size() > field.size || !IsAscii(value)) records.insert_or_assign(std::string(key), value);
+    if (value.size() > field.size || !IsAscii(value))
+      records.insert_or_assign(std::string(key), value);
   };
   const auto number = [&records](std::string_view key, Field field, int64_t value) {
     if (!FitsOctal(field, value)) records.insert_or_assign(std::string(key), StrCat(value));
@@ -78,7 +83,8 @@ Result<tar::PaxRecords> RecordsOf(const TarEntry& entry) {
   if (entry.atime.has_value()) records.insert_or_assign("atime", tar::FormatPaxTime(*entry.atime));
   if (entry.ctime.has_value()) records.insert_or_assign("ctime", tar::FormatPaxTime(*entry.ctime));
   for (const auto& [key, value] : records) {
-    if (!tar::ValidPaxRecord(key, value)) return InvalidArgumentError("archive: ", Quoted(entry.name), ": bad record ", Quoted(key));
+    if (!tar::ValidPaxRecord(key, value))
+      return InvalidArgumentError("archive: ", Quoted(entry.name), ": bad record ", Quoted(key));
   }
   return records;
 }
@@ -86,7 +92,8 @@ Result<tar::PaxRecords> RecordsOf(const TarEntry& entry) {
 // dir/PaxHeaders.0/base, cut to what fits.
 std::string PaxHeaderName(std::string_view name) {
   const size_t slash = name.rfind('/');
-  std::string_view dir = slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
+  std::string_view dir =
+      slash == std::string_view::npos ? std::string_view() : name.substr(0, slash);
   const std::string_view base = slash == std::string_view::npos ? name : name.substr(slash + 1);
   while (dir.size() > 1 && dir.ends_with('/')) dir.remove_suffix(1);
   std::string full = dir.empty() && slash != 0 ? "PaxHeaders.0" : StrCat(dir, "/PaxHeaders.0");
@@ -96,8 +103,8 @@ std::string PaxHeaderName(std::string_view name) {
   return full;
 }
 
-// The longest directory part of a long name that the ustar prefix can hold while the rest fits the name field; {"", name}
-// if there is none.
+// The longest directory part of a long name that the ustar prefix can hold while the rest fits the
+// name field; {"", name} if there is none.
 std::pair<std::string_view, std::string_view> SplitForPrefix(std::string_view name) {
   const std::pair<std::string_view, std::string_view> whole = {std::string_view(), name};
   if (name.size() <= tar::kName.size || !IsAscii(name)) return whole;
@@ -138,7 +145,8 @@ Status TarWriter::WritePaxHeader(const TarEntry& entry, std::string_view records
 
 Status TarWriter::WriteHeader(const TarEntry& entry) {
   TRY(EndMember());
-  if (entry.size < 0) return InvalidArgumentError("archive: ", Quoted(entry.name), ": negative size");
+  if (entry.size < 0)
+    return InvalidArgumentError("archive: ", Quoted(entry.name), ": negative size");
   tar::PaxRecords records = TRY(RecordsOf(entry));
   std::string_view prefix;
   std::string_view name = entry.name;

@@ -66,7 +66,9 @@ Archive& Archive::Add(TarEntry entry, std::string_view data) {
   EXPECT_TRUE(data.empty() || writer_.WriteData(data).ok());
   return *this;
 }
-Archive& Archive::Dir(std::string name, int64_t mode) { return Add(EntryOf(kDirectory, std::move(name), mode)); }
+Archive& Archive::Dir(std::string name, int64_t mode) {
+  return Add(EntryOf(kDirectory, std::move(name), mode));
+}
 Archive& Archive::File(std::string name, std::string_view data, int64_t mode) {
   return Add(EntryOf(kRegular, std::move(name), mode), data);
 }
@@ -91,20 +93,25 @@ std::string XattrsOf(const std::string& path) {
   std::string names(64 << 10, '\0');
   const ssize_t size = llistxattr(path.c_str(), names.data(), names.size());
   std::vector<std::string> found;
-  for (const char* at = names.data(); size > 0 && at < names.data() + size; at += std::strlen(at) + 1) found.emplace_back(at);
+  for (const char* at = names.data(); size > 0 && at < names.data() + size;
+       at += std::strlen(at) + 1)
+    found.emplace_back(at);
   std::sort(found.begin(), found.end());
   std::string out;
   for (const std::string& name : found) {
-    if (name != "security.capability" && !name.starts_with("user.") && !name.starts_with("trusted.overlay.")) continue;
+    if (name != "security.capability" && !name.starts_with("user.") &&
+        !name.starts_with("trusted.overlay."))
+      continue;
     std::string value(64 << 10, '\0');
     const ssize_t length = lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
-    out += StrCat(" ", name, "=", Hex(value.substr(0, static_cast<size_t>(std::max<ssize_t>(length, 0)))));
+    out += StrCat(" ", name, "=",
+                  Hex(value.substr(0, static_cast<size_t>(std::max<ssize_t>(length, 0)))));
   }
   return out;
 }
 
-void PictureBelow(const std::string& root, const std::string& path, const PictureOptions& options, Picture& picture,
-                  std::map<std::pair<dev_t, ino_t>, std::string>& links) {
+void PictureBelow(const std::string& root, const std::string& path, const PictureOptions& options,
+                  Picture& picture, std::map<std::pair<dev_t, ino_t>, std::string>& links) {
   std::vector<std::string> names = Dir::Open(root + path).value().List().value();
   std::sort(names.begin(), names.end());
   for (const std::string& name : names) {
@@ -115,16 +122,19 @@ void PictureBelow(const std::string& root, const std::string& path, const Pictur
     const bool dir = S_ISDIR(st.st_mode);
     std::string line = StrCat("mode=", st.st_mode, " owner=", st.st_uid, ":", st.st_gid);
     if (options.all_times && (!dir || options.directory_times)) {
-      line += StrCat(" mtime=", st.st_mtim.tv_sec, ".", options.nanoseconds ? st.st_mtim.tv_nsec : 0);
+      line +=
+          StrCat(" mtime=", st.st_mtim.tv_sec, ".", options.nanoseconds ? st.st_mtim.tv_nsec : 0);
     }
-    if (S_ISREG(st.st_mode)) line += StrCat(" size=", st.st_size, " content=", Sha256Digest(ReadFile(full)));
+    if (S_ISREG(st.st_mode))
+      line += StrCat(" size=", st.st_size, " content=", Sha256Digest(ReadFile(full)));
     if (S_ISLNK(st.st_mode)) {
       char target[PATH_MAX];
       const ssize_t size = readlink(full.c_str(), target, sizeof(target));
       line += StrCat(" target=", std::string_view(target, static_cast<size_t>(size)));
     }
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) line += StrCat(" device=", st.st_rdev);
-    if (options.links && !dir && st.st_nlink > 1) line += StrCat(" link=", links.try_emplace({st.st_dev, st.st_ino}, below).first->second);
+    if (options.links && !dir && st.st_nlink > 1)
+      line += StrCat(" link=", links.try_emplace({st.st_dev, st.st_ino}, below).first->second);
     picture[below] = line + XattrsOf(full);
     if (dir) PictureBelow(root, below, options, picture, links);
   }
@@ -185,8 +195,9 @@ std::string MustRun(const std::vector<std::string>& args) {
 namespace {
 
 std::string RandomName(std::mt19937_64& random) {
-  static constexpr const char* kOdd[] = {"a", "a.b", "a-b", "with space", "\xc3\xa4\xc3\xb6", "back\\slash", "\xff\xfe raw", "x=y", "..hidden",
-                                         "-dash", "new\nline"};
+  static constexpr const char* kOdd[] = {
+      "a",   "a.b",      "a-b",   "with space", "\xc3\xa4\xc3\xb6", "back\\slash", "\xff\xfe raw",
+      "x=y", "..hidden", "-dash", "new\nline"};
   std::string name = kOdd[random() % std::size(kOdd)];
   name += StrCat(random() % 40);
   if (random() % 12 == 0) name += std::string(120 + random() % 100, 'n');
@@ -220,24 +231,32 @@ void SetRandomAttributes(const std::string& path, std::mt19937_64& random, bool 
   CHECK(lstat(path.c_str(), &st) == 0);
   const bool link = S_ISLNK(st.st_mode);
   if (as_root && random() % 2 == 0) {
-    const auto uid = static_cast<uid_t>(random() % 3 == 0 ? 3000000 + random() % 5 : random() % 2000);
+    const auto uid =
+        static_cast<uid_t>(random() % 3 == 0 ? 3000000 + random() % 5 : random() % 2000);
     CHECK(lchown(path.c_str(), uid, static_cast<gid_t>(random() % 2000)) == 0);
   }
-  static constexpr mode_t kModes[] = {0644, 0755, 0600, 0700, 0444, 04755, 02755, 01777, 0750, 0664};
-  if (!link) CHECK(chmod(path.c_str(), (kModes[random() % std::size(kModes)] | (S_ISDIR(st.st_mode) ? 0700 : 0))) == 0);
+  static constexpr mode_t kModes[] = {0644,  0755,  0600,  0700, 0444,
+                                      04755, 02755, 01777, 0750, 0664};
+  if (!link)
+    CHECK(chmod(path.c_str(),
+                (kModes[random() % std::size(kModes)] | (S_ISDIR(st.st_mode) ? 0700 : 0))) == 0);
   if (as_root && S_ISREG(st.st_mode) && random() % 6 == 0) {
-    std::string capability("\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
+    std::string capability(
+        "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
     capability[5] = static_cast<char>(random() % 16);
-    CHECK(lsetxattr(path.c_str(), "security.capability", capability.data(), capability.size(), 0) == 0);
+    CHECK(lsetxattr(path.c_str(), "security.capability", capability.data(), capability.size(), 0) ==
+          0);
   }
   // Whole seconds: a layer made by walking carries no more.
-  const timespec times[2] = {{1500000000, 0}, {static_cast<time_t>(1500000000 + random() % 100000), 0}};
+  const timespec times[2] = {{1500000000, 0},
+                             {static_cast<time_t>(1500000000 + random() % 100000), 0}};
   CHECK(utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 // A new entry below one of the directories, of a random type. Existing names are left alone.
 void AddRandomly(const std::string& root, Below& below, std::mt19937_64& random, bool as_root) {
-  const std::string path = StrCat(below.dirs[random() % below.dirs.size()], "/", RandomName(random));
+  const std::string path =
+      StrCat(below.dirs[random() % below.dirs.size()], "/", RandomName(random));
   const std::string full = root + path;
   if (full.size() > 2000 || Exists(full)) return;
   const uint64_t kind = random() % 12;
@@ -253,21 +272,26 @@ void AddRandomly(const std::string& root, Below& below, std::mt19937_64& random,
     CHECK(link((root + below.files[random() % below.files.size()]).c_str(), full.c_str()) == 0);
     return;  // it has attributes
   } else if (kind == 9) {
-    CHECK(symlink(StrCat("../", RandomName(random), std::string(random() % 4 == 0 ? 150 : 0, 'l')).c_str(), full.c_str()) == 0);
+    CHECK(symlink(StrCat("../", RandomName(random), std::string(random() % 4 == 0 ? 150 : 0, 'l'))
+                      .c_str(),
+                  full.c_str()) == 0);
   } else if (kind == 10 || !as_root) {
     CHECK(mkfifo(full.c_str(), 0600) == 0);
   } else {
-    const auto device = makedev(static_cast<unsigned>(1 + random() % 300), static_cast<unsigned>(random() % 70000));
+    const auto device =
+        makedev(static_cast<unsigned>(1 + random() % 300), static_cast<unsigned>(random() % 70000));
     CHECK(mknod(full.c_str(), (random() % 2 == 0 ? S_IFCHR : S_IFBLK) | 0600, device) == 0);
   }
   SetRandomAttributes(full, random, as_root);
 }
 
-// Times of directories change with every child: set them again when all is done, deepest last or first alike.
+// Times of directories change with every child: set them again when all is done, deepest last or
+// first alike.
 void SettleDirectories(const std::string& root, const Below& below, std::mt19937_64& random) {
   for (const std::string& dir : below.dirs) {
     if (dir.empty() || !Exists(root + dir)) continue;
-    const timespec times[2] = {{1500000000, 0}, {static_cast<time_t>(1400000000 + random() % 100000), 0}};
+    const timespec times[2] = {{1500000000, 0},
+                               {static_cast<time_t>(1400000000 + random() % 100000), 0}};
     CHECK(utimensat(AT_FDCWD, (root + dir).c_str(), times, AT_SYMLINK_NOFOLLOW) == 0);
   }
 }

@@ -1,4 +1,5 @@
-// What the tests of this room share: bytes in memory, trees on disk, and a picture of a tree that can be compared.
+// What the tests of this room share: bytes in memory, trees on disk, and a picture of a tree that
+// can be compared.
 #pragma once
 
 #include <sys/types.h>
@@ -19,7 +20,8 @@ namespace corten::diff::testing {
 // Gives out at most `piece` bytes per Read.
 class StringSource final : public ByteSource {
  public:
-  explicit StringSource(std::string_view data, size_t piece = SIZE_MAX) : data_(data), piece_(piece) {}
+  explicit StringSource(std::string_view data, size_t piece = SIZE_MAX)
+      : data_(data), piece_(piece) {}
   Result<size_t> Read(std::span<char> buffer) override;
 
  private:
@@ -52,7 +54,8 @@ class TempTree {
   std::string path_;
 };
 
-// Builds an archive entry by entry; owners are ours unless set, so that no test needs root without saying so.
+// Builds an archive entry by entry; owners are ours unless set, so that no test needs root without
+// saying so.
 class Archive {
  public:
   Archive() : writer_(sink_) {}
@@ -69,8 +72,9 @@ class Archive {
 };
 TarEntry EntryOf(char type, std::string name, int64_t mode);
 
-// path -> everything about it that a layer carries: type, mode, owner, times, size, device, link target, content digest,
-// xattrs (security.capability and user.*), and the first path of its hard link group.
+// path -> everything about it that a layer carries: type, mode, owner, times, size, device, link
+// target, content digest, xattrs (security.capability and user.*), and the first path of its hard
+// link group.
 struct PictureOptions {
   bool directory_times = true;
   bool nanoseconds = true;
@@ -82,8 +86,9 @@ Picture TakePicture(const std::string& path, const PictureOptions& options = {})
 // The lines that differ, "" when there are none: what a test prints.
 std::string Differences(const Picture& have, const Picture& want);
 
-// A random tree below `path`: directories, files, links of both kinds, fifos, odd names and modes; with `as_root` also
-// devices, foreign owners and file capabilities. The same generator state gives the same tree.
+// A random tree below `path`: directories, files, links of both kinds, fifos, odd names and modes;
+// with `as_root` also devices, foreign owners and file capabilities. The same generator state gives
+// the same tree.
 void MakeRandomTree(const std::string& path, std::mt19937_64& random, int entries, bool as_root);
 // Changes some of a tree: edits, deletes, replaces by other types, adds, touches, relinks.
 void ChangeRandomly(const std::string& path, std::mt19937_64& random, int changes, bool as_root);

@@ -13,8 +13,8 @@ namespace corten::diff {
 namespace {
 
 constexpr mode_t kParentMode = 0755;
-constexpr int kMaxLinks = 40;              // as the kernel's own limit on nested links
-constexpr size_t kMaxXattrList = 64 << 10;  // XATTR_LIST_MAX
+constexpr int kMaxLinks = 40;                // as the kernel's own limit on nested links
+constexpr size_t kMaxXattrList = 64 << 10;   // XATTR_LIST_MAX
 constexpr size_t kMaxXattrValue = 64 << 10;  // XATTR_SIZE_MAX
 
 Result<TreeDirs::Handle> Describe(Dir dir) {
@@ -55,8 +55,9 @@ std::pair<std::string_view, std::string_view> SplitPath(std::string_view clean) 
   return {clean.substr(0, slash), clean.substr(slash + 1)};
 }
 
-Status SetLayerXattr(std::string_view path, const std::string& name, bool overlay_user, bool regular_or_dir,
-                     const WarnFunction& warn, const std::function<int()>& set) {
+Status SetLayerXattr(std::string_view path, const std::string& name, bool overlay_user,
+                     bool regular_or_dir, const WarnFunction& warn,
+                     const std::function<int()>& set) {
   const auto tell = [&](std::string_view why) {
     if (warn) warn(StrCat("xattr ", name, " of ", Quoted(path), " is ignored: ", why));
     return Ok();
@@ -66,11 +67,13 @@ Status SetLayerXattr(std::string_view path, const std::string& name, bool overla
   if (set() == 0) return Ok();
   const int err = errno;
   if (err == ENOTSUP) return tell("not supported by the filesystem");
-  if (err == EPERM && !regular_or_dir && name.starts_with("user.")) return tell("not possible on a special file");
+  if (err == EPERM && !regular_or_dir && name.starts_with("user."))
+    return tell("not possible on a special file");
   return ErrnoError(err, "set xattr ", name, " of ", Quoted(path));
 }
 
-TreeDirs::TreeDirs(Dir root, dev_t dev, ino_t ino, std::vector<std::string> lowers, bool overlay_user, WarnFunction warn)
+TreeDirs::TreeDirs(Dir root, dev_t dev, ino_t ino, std::vector<std::string> lowers,
+                   bool overlay_user, WarnFunction warn)
     : lower_paths_(std::move(lowers)), overlay_user_(overlay_user), warn_(std::move(warn)) {
   auto open = std::make_shared<OpenDir>();
   open->dir = std::move(root);
@@ -79,7 +82,9 @@ TreeDirs::TreeDirs(Dir root, dev_t dev, ino_t ino, std::vector<std::string> lowe
   root_ = std::move(open);
 }
 
-Result<TreeDirs::Handle> TreeDirs::Adopt(Fd fd, std::string path) { return Describe(Dir::Adopt(std::move(fd), std::move(path))); }
+Result<TreeDirs::Handle> TreeDirs::Adopt(Fd fd, std::string path) {
+  return Describe(Dir::Adopt(std::move(fd), std::move(path)));
+}
 
 void TreeDirs::Remember(std::string_view clean, const Handle& handle) {
   if (cache_.size() >= kCached) cache_.clear();
@@ -111,15 +116,18 @@ Result<TreeDirs::Handle> TreeDirs::FindOrMake(std::string_view clean) { return M
 
 Result<TreeDirs::Handle> TreeDirs::Make(std::string_view clean, int depth) {
   Result<Handle> found = Find(clean);
-  if (found.ok() || found.error().sys_errno() != ENOENT) return std::move(found).Context("make parent");
+  if (found.ok() || found.error().sys_errno() != ENOENT)
+    return std::move(found).Context("make parent");
   const auto [parent_path, base_view] = SplitPath(clean);
   const std::string base(base_view);
   const Handle parent = TRY(Make(parent_path, depth));
   if (mkdirat(parent->dir.fd().get(), base.c_str(), kParentMode) == 0) {
-    Fd fd(openat(parent->dir.fd().get(), base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Fd fd(openat(parent->dir.fd().get(), base.c_str(),
+                 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid()) return ErrnoError(errno, "open ", clean);
     Handle made = TRY(Adopt(std::move(fd), std::string(clean)));
-    if (fchmod(made->dir.fd().get(), kParentMode) != 0) return ErrnoError(errno, "set mode of ", clean);
+    if (fchmod(made->dir.fd().get(), kParentMode) != 0)
+      return ErrnoError(errno, "set mode of ", clean);
     if (!lower_paths_.empty()) TRY(CopyFromLower(clean, *made));
     Remember(clean, made);
     return made;
@@ -131,7 +139,8 @@ Result<TreeDirs::Handle> TreeDirs::Make(std::string_view clean, int depth) {
   if (size < 0) return ErrnoError(errno == EINVAL ? ENOTDIR : errno, "make parent ", clean);
   if (depth >= kMaxLinks) return ErrnoError(ELOOP, "make parent ", clean);
   const std::string_view text(target, static_cast<size_t>(size));
-  const std::string next = text.starts_with('/') ? CleanPath(text) : CleanPath(StrCat(parent_path, '/', text));
+  const std::string next =
+      text.starts_with('/') ? CleanPath(text) : CleanPath(StrCat(parent_path, '/', text));
   return Make(next, depth + 1);
 }
 
@@ -148,7 +157,8 @@ Status TreeDirs::OpenLowers() {
 Status TreeDirs::CopyFromLower(std::string_view clean, const OpenDir& made) {
   TRY(OpenLowers());
   for (const Dir& lower : lowers_) {
-    const Result<Fd> found = lower.OpenInRoot(std::string(clean), O_RDONLY | O_DIRECTORY | O_NONBLOCK);
+    const Result<Fd> found =
+        lower.OpenInRoot(std::string(clean), O_RDONLY | O_DIRECTORY | O_NONBLOCK);
     if (found.ok()) return CopyAttributes(*found, made, clean);
     // Something else stands there: it hides what lies deeper.
     if (found.error().sys_errno() == ENOTDIR || found.error().sys_errno() == ELOOP) return Ok();
@@ -166,13 +176,16 @@ Status TreeDirs::CopyAttributes(const Fd& from, const OpenDir& made, std::string
   const ssize_t size = flistxattr(from.get(), names.data(), names.size());
   if (size < 0 && errno != ENOTSUP) return ErrnoError(errno, "list xattrs of ", clean);
   std::string value;
-  for (const char* name = names.data(); size > 0 && name < names.data() + size; name += std::char_traits<char>::length(name) + 1) {
+  for (const char* name = names.data(); size > 0 && name < names.data() + size;
+       name += std::char_traits<char>::length(name) + 1) {
     if (std::string_view(name).starts_with("trusted.")) continue;
     value.resize(kMaxXattrValue);
     const ssize_t length = fgetxattr(from.get(), name, value.data(), value.size());
     if (length < 0 && errno == ENODATA) continue;
     if (length < 0) return ErrnoError(errno, "read xattr ", name, " of ", clean);
-    const auto set = [&] { return fsetxattr(to, name, value.data(), static_cast<size_t>(length), 0); };
+    const auto set = [&] {
+      return fsetxattr(to, name, value.data(), static_cast<size_t>(length), 0);
+    };
     TRY(SetLayerXattr(clean, name, overlay_user_, true, warn_, set));
   }
   if (fchmod(to, st.st_mode & 07777) != 0) return ErrnoError(errno, "set mode of ", clean);

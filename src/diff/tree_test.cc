@@ -24,7 +24,8 @@ using testing::WriteFile;
 
 Status Unpack(const std::string& path, std::string_view bytes, TreeOptions options = {}) {
   Dir root = TRY(Dir::Open(path));
-  const std::unique_ptr<TreeWriter> tree = TRY(TreeWriter::Open(std::move(root), std::move(options)));
+  const std::unique_ptr<TreeWriter> tree =
+      TRY(TreeWriter::Open(std::move(root), std::move(options)));
   MemoryChunks chunks(bytes, 700);
   TarReader reader(chunks);
   while (true) {
@@ -103,7 +104,11 @@ TEST(TreeWriter, WritesFilesWithModeTimesAndContent) {
 
 TEST(TreeWriter, SetIdBitsSurviveOwnerAndData) {
   const TempTree tree;
-  MustUnpack(tree.path(), Archive().File("suid", "data", 04755).File("sgid", "data", 02755).Dir("sticky/", 01777).Finish());
+  MustUnpack(tree.path(), Archive()
+                              .File("suid", "data", 04755)
+                              .File("sgid", "data", 02755)
+                              .Dir("sticky/", 01777)
+                              .Finish());
   EXPECT_EQ(Lstat(tree / "suid").st_mode & 07777, 04755u);
   EXPECT_EQ(Lstat(tree / "sgid").st_mode & 07777, 02755u);
   EXPECT_EQ(Lstat(tree / "sticky").st_mode & 07777, 01777u);
@@ -128,7 +133,8 @@ TEST(TreeWriter, AParentThatIsAFileIsAnError) {
 TEST(TreeWriter, TheRootsOwnEntryIsIgnored) {
   const TempTree tree;
   ASSERT_EQ(chmod(tree.path().c_str(), 0700), 0);
-  MustUnpack(tree.path(), Archive().Dir("./", 0777).Dir("/", 0777).Dir("a/..", 0777).File("f").Finish());
+  MustUnpack(tree.path(),
+             Archive().Dir("./", 0777).Dir("/", 0777).Dir("a/..", 0777).File("f").Finish());
   EXPECT_EQ(Lstat(tree.path()).st_mode & 07777, 0700u);
   EXPECT_FALSE(Exists(tree / "a"));
 }
@@ -142,7 +148,13 @@ TEST(TreeWriter, AnExistingPathIsReplacedUnlessBothAreDirectories) {
   WriteFile(tree / "file", "a longer content than the new one");
   ASSERT_EQ(symlink("file", (tree / "link").c_str()), 0);
   WriteFile(tree / "todir", "x");
-  MustUnpack(tree.path(), Archive().Dir("dir/", 0755).File("gone", "now a file").File("file", "short").File("link", "now a file").Dir("todir/").Finish());
+  MustUnpack(tree.path(), Archive()
+                              .Dir("dir/", 0755)
+                              .File("gone", "now a file")
+                              .File("file", "short")
+                              .File("link", "now a file")
+                              .Dir("todir/")
+                              .Finish());
   EXPECT_EQ(ReadFile(tree / "dir/kept"), "kept");
   EXPECT_EQ(Lstat(tree / "dir").st_mode & 07777, 0755u);
   EXPECT_EQ(ReadFile(tree / "gone"), "now a file");
@@ -154,7 +166,11 @@ TEST(TreeWriter, AnExistingPathIsReplacedUnlessBothAreDirectories) {
 TEST(TreeWriter, ADirectoryReplacedBetweenItsMembersIsNotUsedAnyMore) {
   Cage cage;
   Archive archive;
-  archive.Dir("d/").File("d/one", "1").Symlink("d", cage.outside()).File("d/two", "2").File("d", "a file at last");
+  archive.Dir("d/")
+      .File("d/one", "1")
+      .Symlink("d", cage.outside())
+      .File("d/two", "2")
+      .File("d", "a file at last");
   MustUnpack(cage.root(), archive.Finish());
   EXPECT_EQ(ReadFile(cage / "d"), "a file at last");
   // "d/two" went where the link leads inside the tree.
@@ -164,7 +180,12 @@ TEST(TreeWriter, ADirectoryReplacedBetweenItsMembersIsNotUsedAnyMore) {
 TEST(TreeWriter, ARememberedPathThroughALinkIsForgottenWithTheLink) {
   const TempTree tree;
   Archive archive;
-  archive.Dir("real/").Symlink("link", "real").File("link/one", "1").Dir("other/").Symlink("link", "other").File("link/two", "2");
+  archive.Dir("real/")
+      .Symlink("link", "real")
+      .File("link/one", "1")
+      .Dir("other/")
+      .Symlink("link", "other")
+      .File("link/two", "2");
   MustUnpack(tree.path(), archive.Finish());
   EXPECT_EQ(ReadFile(tree / "real/one"), "1");
   EXPECT_EQ(ReadFile(tree / "other/two"), "2");
@@ -181,11 +202,17 @@ TEST(TreeWriter, ManyDirectoriesDoNotRunOutOfDescriptors) {
   EXPECT_EQ(Lstat(tree / "d77").st_mtim.tv_sec, 1600000000);
 }
 
-// --- hostile archives -----------------------------------------------------------------------------------------------
+// --- hostile archives
+// -----------------------------------------------------------------------------------------------
 
 TEST(HostileArchive, NamesWithDotsAndAbsoluteNamesStayInside) {
   Cage cage;
-  MustUnpack(cage.root(), Archive().File("../file", "a").File("../../../outside/secret", "b").File("/abs/f", "c").File("x/../../y", "d").Finish());
+  MustUnpack(cage.root(), Archive()
+                              .File("../file", "a")
+                              .File("../../../outside/secret", "b")
+                              .File("/abs/f", "c")
+                              .File("x/../../y", "d")
+                              .Finish());
   EXPECT_EQ(ReadFile(cage / "file"), "a");
   EXPECT_EQ(ReadFile(cage / "outside/secret"), "b");
   EXPECT_EQ(ReadFile(cage / "abs/f"), "c");
@@ -196,25 +223,49 @@ TEST(HostileArchive, LinksInParentsAreFollowedInsideOnly) {
   for (const bool absolute : {true, false}) {
     Cage cage;
     const std::string target = absolute ? cage.outside() : "../outside";
-    (void)Unpack(cage.root(), Archive().Symlink("l", target).File("l/secret", "overwritten").Dir("l/new/").Symlink("l/s", "x").Finish());
-    (void)Unpack(cage.root(), Archive().Symlink("up", "../../..").File("up/outside/secret", "x").HardLink("up/file", "up/outside/secret").Finish());
-    (void)Unpack(cage.root(), Archive().Symlink("a", "..").Symlink("b", "a/..").Dir("b/outside/", 0777).File("b/outside/secret", "x").Finish());
-    (void)Unpack(cage.root(), Archive().Symlink("l2", target).File("l2/.wh.secret").File("l2/.wh..wh..opq").Finish());
+    (void)Unpack(cage.root(), Archive()
+                                  .Symlink("l", target)
+                                  .File("l/secret", "overwritten")
+                                  .Dir("l/new/")
+                                  .Symlink("l/s", "x")
+                                  .Finish());
+    (void)Unpack(cage.root(), Archive()
+                                  .Symlink("up", "../../..")
+                                  .File("up/outside/secret", "x")
+                                  .HardLink("up/file", "up/outside/secret")
+                                  .Finish());
+    (void)Unpack(cage.root(), Archive()
+                                  .Symlink("a", "..")
+                                  .Symlink("b", "a/..")
+                                  .Dir("b/outside/", 0777)
+                                  .File("b/outside/secret", "x")
+                                  .Finish());
+    (void)Unpack(
+        cage.root(),
+        Archive().Symlink("l2", target).File("l2/.wh.secret").File("l2/.wh..wh..opq").Finish());
   }
 }
 
 TEST(HostileArchive, ALinkAsTheLastStepIsReplacedNotFollowed) {
   Cage cage;
-  MustUnpack(cage.root(), Archive().Symlink("f", cage.outside() + "/secret").File("f", "new").Symlink("d", cage.outside()).Dir("d/", 0700).Finish());
+  MustUnpack(cage.root(), Archive()
+                              .Symlink("f", cage.outside() + "/secret")
+                              .File("f", "new")
+                              .Symlink("d", cage.outside())
+                              .Dir("d/", 0700)
+                              .Finish());
   EXPECT_EQ(ReadFile(cage / "f"), "new");
   EXPECT_TRUE(S_ISDIR(Lstat(cage / "d").st_mode));
 }
 
 TEST(HostileArchive, HardLinksReachNothingOutside) {
   Cage cage;
-  for (const std::string& target : {cage.outside() + "/secret", std::string("../outside/secret"), std::string("../../../../../../etc/passwd"),
-                                   std::string("l/secret"), std::string(".."), std::string("."), std::string("/"), std::string("")}) {
-    const Status status = Unpack(cage.root(), Archive().Symlink("l", cage.outside()).HardLink("stolen", target).Finish());
+  for (const std::string& target :
+       {cage.outside() + "/secret", std::string("../outside/secret"),
+        std::string("../../../../../../etc/passwd"), std::string("l/secret"), std::string(".."),
+        std::string("."), std::string("/"), std::string("")}) {
+    const Status status = Unpack(
+        cage.root(), Archive().Symlink("l", cage.outside()).HardLink("stolen", target).Finish());
     EXPECT_FALSE(status.ok()) << target;
     EXPECT_FALSE(Exists(cage / "stolen")) << target;
   }
@@ -266,7 +317,9 @@ TEST(HostileArchive, RemovingATreeDoesNotFollowLinksInIt) {
 
 TEST(HostileArchive, LinksInACircleAreAnError) {
   Cage cage;
-  EXPECT_FALSE(Unpack(cage.root(), Archive().Symlink("a", "b").Symlink("b", "a").File("a/f", "x").Finish()).ok());
+  EXPECT_FALSE(
+      Unpack(cage.root(), Archive().Symlink("a", "b").Symlink("b", "a").File("a/f", "x").Finish())
+          .ok());
   EXPECT_FALSE(Unpack(cage.root(), Archive().Symlink("c", "c/x").File("c/f", "x").Finish()).ok());
 }
 
@@ -296,14 +349,17 @@ TEST(HostileArchive, ImpossibleOwnersAndUnknownTypesAreRefused) {
   EXPECT_FALSE(Unpack(cage.root(), Archive().Add(EntryOf('Z', "z", 0644)).Finish()).ok());
 }
 
-// --- whiteouts in a merged view -------------------------------------------------------------------------------------
+// --- whiteouts in a merged view
+// -------------------------------------------------------------------------------------
 
 TEST(PlainWhiteouts, DeleteWhatWasThere) {
   const TempTree tree;
   ASSERT_EQ(mkdir((tree / "d").c_str(), 0755), 0);
   WriteFile(tree / "d/f", "x");
   WriteFile(tree / "g", "x");
-  MustUnpack(tree.path(), Archive().File(".wh.d").File(".wh.g").File(".wh.never-there").File(".wh..wh.plnk").Finish());
+  MustUnpack(
+      tree.path(),
+      Archive().File(".wh.d").File(".wh.g").File(".wh.never-there").File(".wh..wh.plnk").Finish());
   EXPECT_TRUE(TakePicture(tree.path()).empty());
 }
 
@@ -313,7 +369,8 @@ TEST(PlainWhiteouts, AnOpaqueDirectoryKeepsWhatTheLayerHoldsInAnyOrder) {
     ASSERT_EQ(mkdir((tree / "d").c_str(), 0755), 0);
     ASSERT_EQ(mkdir((tree / "d/sub").c_str(), 0755), 0);
     ASSERT_EQ(mkdir((tree / "d/sub2").c_str(), 0755), 0);
-    for (const char* name : {"d/old", "d/both", "d/sub/old", "d/sub2/old"}) WriteFile(tree / name, "old");
+    for (const char* name : {"d/old", "d/both", "d/sub/old", "d/sub2/old"})
+      WriteFile(tree / name, "old");
     Archive archive;
     if (first) archive.File("d/.wh..wh..opq");
     archive.File("d/new", "new").File("d/both", "new").File("d/sub/new", "new");
@@ -352,7 +409,8 @@ TEST(TreeWriter, HolesStayHoles) {
   ASSERT_TRUE(PwriteAll(fd, "y", 40 << 20, "holes").ok());
   ASSERT_EQ(ftruncate(fd.get(), 64 << 20), 0);
   for (const std::string form : {"--sparse-version=0.0", "--sparse-version=1.0"}) {
-    testing::MustRun({"tar", "--format=posix", form, "-C", source.path(), "-S", "-cf", source / "a.tar", "holes"});
+    testing::MustRun({"tar", "--format=posix", form, "-C", source.path(), "-S", "-cf",
+                      source / "a.tar", "holes"});
     MustUnpack(tree.path(), ReadFile(source / "a.tar"));
     EXPECT_EQ(Lstat(tree / "holes").st_size, 64 << 20);
     EXPECT_LT(Lstat(tree / "holes").st_blocks * 512, 1 << 20);
@@ -398,7 +456,8 @@ TEST(TreeWriter, TrustedXattrsAreLeftOutWithAWarning) {
   ASSERT_GE(warnings.size(), 1u);
   EXPECT_NE(warnings[0].find("trusted.overlay.opaque"), std::string::npos);
   if (warnings.size() == 1) {  // the filesystem knows user attributes
-    EXPECT_NE(TakePicture(tree.path()).at("/f").find("user.kept=" + Hex("value")), std::string::npos);
+    EXPECT_NE(TakePicture(tree.path()).at("/f").find("user.kept=" + Hex("value")),
+              std::string::npos);
   }
 }
 

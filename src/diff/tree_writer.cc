@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
-constexpr int64_t kMaxSeconds = INT64_MAX / 1000000000;  // 2262: nanoseconds of a later time do not fit 64 bits
+constexpr int64_t kMaxSeconds =
+    INT64_MAX / 1000000000;  // 2262: nanoseconds of a later time do not fit 64 bits
 constexpr mode_t kModeBits = 07777;
 constexpr mode_t kPlainBits = 0777;  // set-id bits only after the owner
 constexpr int kMaxOpaqueDepth = 4096;
@@ -34,12 +35,18 @@ timespec Bounded(Time time) {
 struct FileTimes {
   timespec at[2];
 };
-FileTimes TimesOf(Time atime, Time mtime) { return {{Bounded(std::max(atime, mtime)), Bounded(mtime)}}; }
-FileTimes TimesOf(const TarEntry& entry) { return TimesOf(entry.atime.value_or(entry.mtime), entry.mtime); }
+FileTimes TimesOf(Time atime, Time mtime) {
+  return {{Bounded(std::max(atime, mtime)), Bounded(mtime)}};
+}
+FileTimes TimesOf(const TarEntry& entry) {
+  return TimesOf(entry.atime.value_or(entry.mtime), entry.mtime);
+}
 
 bool ValidId(int64_t id) { return id >= 0 && id < UINT32_MAX; }
 
-bool IsWhiteoutDevice(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0); }
+bool IsWhiteoutDevice(const struct stat& st) {
+  return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0);
+}
 
 // chmod that does not follow a link that raced into the place.
 int ChmodNoFollow(int dir, const char* name, mode_t mode) {
@@ -56,9 +63,12 @@ int ChmodNoFollow(int dir, const char* name, mode_t mode) {
 }
 
 Error ChownError(int err, const TarEntry& entry, bool in_user_namespace) {
-  Error error = ErrnoError(err, "set owner of ", Quoted(entry.name), " to ", entry.uid, ":", entry.gid);
+  Error error =
+      ErrnoError(err, "set owner of ", Quoted(entry.name), " to ", entry.uid, ":", entry.gid);
   if (err != EINVAL || !in_user_namespace) return error;
-  return Error(error.code(), StrCat(error.text(), " (hint: more ids may be needed in /etc/subuid and /etc/subgid)"), err);
+  return Error(
+      error.code(),
+      StrCat(error.text(), " (hint: more ids may be needed in /etc/subuid and /etc/subgid)"), err);
 }
 
 }  // namespace
@@ -76,15 +86,17 @@ Result<std::unique_ptr<TreeWriter>> TreeWriter::Open(Dir root, TreeOptions optio
   if (fstat(root.fd().get(), &st) != 0) return ErrnoError(errno, "stat ", root.path());
   const std::vector<std::string> names = TRY(root.List());
   // lost+found of a fresh filesystem counts as content: remembering names costs little there.
-  return std::unique_ptr<TreeWriter>(new TreeWriter(std::move(root), st, names.empty(), std::move(options)));
+  return std::unique_ptr<TreeWriter>(
+      new TreeWriter(std::move(root), st, names.empty(), std::move(options)));
 }
 
 TreeWriter::TreeWriter(Dir root, const struct stat& st, bool fresh, TreeOptions options)
     : options_(std::move(options)),
       fresh_(fresh),
-      dirs_(std::move(root), st.st_dev, st.st_ino,
-            options_.whiteouts == Whiteouts::kOverlay ? options_.lowers : std::vector<std::string>(),
-            options_.user_xattrs, options_.warn) {}
+      dirs_(
+          std::move(root), st.st_dev, st.st_ino,
+          options_.whiteouts == Whiteouts::kOverlay ? options_.lowers : std::vector<std::string>(),
+          options_.user_xattrs, options_.warn) {}
 
 void TreeWriter::MarkUnpacked(const Place& place) {
   if (fresh_) return;
@@ -100,7 +112,8 @@ Status TreeWriter::Add(const TarEntry& entry, TarReader& data) {
   std::string path = CleanPath(entry.name);
   if (path.empty()) return Ok();
   if (!ValidId(entry.uid) || !ValidId(entry.gid)) {
-    return InvalidArgumentError("archive: ", Quoted(entry.name), ": invalid owner ", entry.uid, ":", entry.gid);
+    return InvalidArgumentError("archive: ", Quoted(entry.name), ": invalid owner ", entry.uid, ":",
+                                entry.gid);
   }
   const auto [parent, base] = SplitPath(path);
   Result<TreeDirs::Handle> handle = dirs_.FindOrMake(parent);
@@ -120,13 +133,15 @@ Status TreeWriter::AddWhiteout(const TarEntry& entry, const Place& place) {
     return InvalidArgumentError("archive: invalid whiteout name: ", place.base);
   }
   const auto [parent_path, unused] = SplitPath(place.path);
-  const Place hidden = {place.parent, StrCat(parent_path, parent_path.empty() ? "" : "/", name), name};
+  const Place hidden = {place.parent, StrCat(parent_path, parent_path.empty() ? "" : "/", name),
+                        name};
   struct stat st = {};
   const bool exists = fstatat(place.dir(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
   if (!exists && errno != ENOENT) return ErrnoError(errno, "stat ", hidden.path);
   const bool overlay = options_.whiteouts == Whiteouts::kOverlay;
   if (exists && IsUnpacked(*place.parent, name)) {
-    // The layer holds this name itself: only what lies below is to be hidden, and a file does that by standing there.
+    // The layer holds this name itself: only what lies below is to be hidden, and a file does that
+    // by standing there.
     if (!S_ISDIR(st.st_mode)) return Ok();
     Fd fd(openat(place.dir(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid()) return ErrnoError(errno, "open ", hidden.path);
@@ -137,8 +152,10 @@ Status TreeWriter::AddWhiteout(const TarEntry& entry, const Place& place) {
   }
   if (exists) TRY(Clear(hidden, nullptr));
   if (!overlay) return Ok();
-  if (mknodat(place.dir(), name.c_str(), S_IFCHR, makedev(0, 0)) != 0) return ErrnoError(errno, "make whiteout ", hidden.path);
-  if (fchownat(place.dir(), name.c_str(), static_cast<uid_t>(entry.uid), static_cast<gid_t>(entry.gid), AT_SYMLINK_NOFOLLOW) != 0) {
+  if (mknodat(place.dir(), name.c_str(), S_IFCHR, makedev(0, 0)) != 0)
+    return ErrnoError(errno, "make whiteout ", hidden.path);
+  if (fchownat(place.dir(), name.c_str(), static_cast<uid_t>(entry.uid),
+               static_cast<gid_t>(entry.gid), AT_SYMLINK_NOFOLLOW) != 0) {
     return ChownError(errno, entry, options_.in_user_namespace);
   }
   MarkUnpacked(hidden);
@@ -147,7 +164,8 @@ Status TreeWriter::AddWhiteout(const TarEntry& entry, const Place& place) {
 
 Status TreeWriter::SetOpaque(const Dir& dir) const {
   const char* const name = options_.user_xattrs ? "user.overlay.opaque" : "trusted.overlay.opaque";
-  if (fsetxattr(dir.fd().get(), name, "y", 1, 0) != 0) return ErrnoError(errno, "mark ", dir.path(), " opaque");
+  if (fsetxattr(dir.fd().get(), name, "y", 1, 0) != 0)
+    return ErrnoError(errno, "mark ", dir.path(), " opaque");
   return Ok();
 }
 
@@ -166,13 +184,16 @@ Result<bool> TreeWriter::KeepUnpacked(const TreeDirs::OpenDir& dir) {
   for (const std::string& name : names) {
     const bool mine = IsUnpacked(dir, name);
     struct stat st = {};
-    if (fstatat(dir.dir.fd().get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "stat ", dir.dir.Path(name));
+    if (fstatat(dir.dir.fd().get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "stat ", dir.dir.Path(name));
     bool keep = mine;
     if (S_ISDIR(st.st_mode)) {
-      Fd fd(openat(dir.dir.fd().get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      Fd fd(openat(dir.dir.fd().get(), name.c_str(),
+                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!fd.valid()) return ErrnoError(errno, "open ", dir.dir.Path(name));
       std::string path = dir.dir.Path(name);
-      if (path.size() > kMaxOpaqueDepth * 2) return ErrnoError(ENAMETOOLONG, "remove ", dir.dir.path());
+      if (path.size() > kMaxOpaqueDepth * 2)
+        return ErrnoError(ENAMETOOLONG, "remove ", dir.dir.path());
       const TreeDirs::Handle below = TRY(TreeDirs::Adopt(std::move(fd), std::move(path)));
       const bool some = TRY(KeepUnpacked(*below));
       keep = keep || some;
@@ -192,7 +213,8 @@ Status TreeWriter::Clear(const Place& place, bool* was_whiteout) {
     return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "stat ", place.path));
   }
   if (S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) dirs_.Forget();
-  if (was_whiteout != nullptr) *was_whiteout = options_.whiteouts == Whiteouts::kOverlay && IsWhiteoutDevice(st);
+  if (was_whiteout != nullptr)
+    *was_whiteout = options_.whiteouts == Whiteouts::kOverlay && IsWhiteoutDevice(st);
   FAILPOINT("diff.replace.before");
   return place.parent->dir.RemoveTree(place.base);
 }
@@ -222,7 +244,8 @@ Status TreeWriter::Create(const TarEntry& entry, const Place& place, TarReader& 
     case kCharDevice:
     case kBlockDevice:
       if (options_.in_user_namespace) {
-        if (options_.warn) options_.warn(StrCat("device ", Quoted(entry.name), " is ignored: in a user namespace"));
+        if (options_.warn)
+          options_.warn(StrCat("device ", Quoted(entry.name), " is ignored: in a user namespace"));
         return Ok();
       }
       return CreateNode(entry, place);
@@ -243,7 +266,8 @@ Status TreeWriter::CreateDirectory(const TarEntry& entry, const Place& place) {
     TRY(Clear(place, &was_whiteout));
     made = mkdirat(place.dir(), place.base.c_str(), static_cast<mode_t>(entry.mode) & kPlainBits);
     if (made != 0) return ErrnoError(errno, "create ", place.path);
-    fd = Fd(openat(place.dir(), place.base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    fd = Fd(
+        openat(place.dir(), place.base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   }
   if (!fd.valid()) return ErrnoError(errno, "open ", place.path);
   struct stat st = {};
@@ -262,7 +286,8 @@ Status TreeWriter::CreateDirectory(const TarEntry& entry, const Place& place) {
 Status TreeWriter::CreateRegular(const TarEntry& entry, const Place& place, TarReader& data) {
   Fd file;
   TRY(MakeAt(place, [&] {
-    file = Fd(openat(place.dir(), place.base.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+    file = Fd(openat(place.dir(), place.base.c_str(),
+                     O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                      static_cast<mode_t>(entry.mode) & kPlainBits));
     return file.valid() ? 0 : -1;
   }));
@@ -290,22 +315,27 @@ Status TreeWriter::FillFile(const TarEntry& entry, const Fd& file, TarReader& da
     }
     end = piece.offset + static_cast<int64_t>(piece.bytes.size());
   }
-  if (end < entry.size && ftruncate(file.get(), entry.size) != 0) return ErrnoError(errno, "extend ", entry.name);
+  if (end < entry.size && ftruncate(file.get(), entry.size) != 0)
+    return ErrnoError(errno, "extend ", entry.name);
   return Ok();
 }
 
-// Owner, attributes, mode: in this order, since each may take away what a later one gives. `st` is the file as it is:
-// what is right already costs no call.
-Status TreeWriter::SetFileAttributes(const TarEntry& entry, const Fd& file, const struct stat& st, bool regular_or_dir) {
+// Owner, attributes, mode: in this order, since each may take away what a later one gives. `st` is
+// the file as it is: what is right already costs no call.
+Status TreeWriter::SetFileAttributes(const TarEntry& entry, const Fd& file, const struct stat& st,
+                                     bool regular_or_dir) {
   const auto uid = static_cast<uid_t>(entry.uid);
   const auto gid = static_cast<gid_t>(entry.gid);
   const auto mode = static_cast<mode_t>(entry.mode) & kModeBits;
   const bool owner = st.st_uid != uid || st.st_gid != gid;
-  if (owner && fchown(file.get(), uid, gid) != 0) return ChownError(errno, entry, options_.in_user_namespace);
+  if (owner && fchown(file.get(), uid, gid) != 0)
+    return ChownError(errno, entry, options_.in_user_namespace);
   for (const auto& [key, value] : entry.pax) {
     if (!key.starts_with(kPaxXattrPrefix)) continue;
     const std::string name = key.substr(kPaxXattrPrefix.size());
-    const auto set = [&] { return fsetxattr(file.get(), name.c_str(), value.data(), value.size(), 0); };
+    const auto set = [&] {
+      return fsetxattr(file.get(), name.c_str(), value.data(), value.size(), 0);
+    };
     TRY(SetLayerXattr(entry.name, name, options_.user_xattrs, regular_or_dir, options_.warn, set));
   }
   // An ACL attribute or a change of owner may have changed the mode.
@@ -320,19 +350,25 @@ Status TreeWriter::CreateHardLink(const TarEntry& entry, const Place& place) {
   const size_t slash = link.rfind('/');
   const std::string base(slash == std::string_view::npos ? link : link.substr(slash + 1));
   if (base.empty() || base == "." || base == "..") {
-    return InvalidArgumentError("archive: ", Quoted(entry.name), ": invalid hard link target ", Quoted(link));
+    return InvalidArgumentError("archive: ", Quoted(entry.name), ": invalid hard link target ",
+                                Quoted(link));
   }
-  const std::string parent_path = slash == std::string_view::npos ? std::string() : CleanPath(link.substr(0, slash));
-  const TreeDirs::Handle parent = TRY(dirs_.Find(parent_path).Context(StrCat("link ", Quoted(entry.name))));
+  const std::string parent_path =
+      slash == std::string_view::npos ? std::string() : CleanPath(link.substr(0, slash));
+  const TreeDirs::Handle parent =
+      TRY(dirs_.Find(parent_path).Context(StrCat("link ", Quoted(entry.name))));
   if (parent->ino == place.parent->ino && parent->dev == place.parent->dev && base == place.base) {
     return InvalidArgumentError("archive: ", Quoted(entry.name), ": hard link to itself");
   }
-  TRY(MakeAt(place, [&] { return linkat(parent->dir.fd().get(), base.c_str(), place.dir(), place.base.c_str(), 0); }));
+  TRY(MakeAt(place, [&] {
+    return linkat(parent->dir.fd().get(), base.c_str(), place.dir(), place.base.c_str(), 0);
+  }));
   return SetNodeAttributes(entry, place);
 }
 
 Status TreeWriter::CreateSymlink(const TarEntry& entry, const Place& place) {
-  TRY(MakeAt(place, [&] { return symlinkat(entry.link_name.c_str(), place.dir(), place.base.c_str()); }));
+  TRY(MakeAt(place,
+             [&] { return symlinkat(entry.link_name.c_str(), place.dir(), place.base.c_str()); }));
   return SetNodeAttributes(entry, place);
 }
 
@@ -343,7 +379,8 @@ Status TreeWriter::CreateNode(const TarEntry& entry, const Place& place) {
     if (!ValidId(entry.dev_major) || !ValidId(entry.dev_minor)) {
       return InvalidArgumentError("archive: ", Quoted(entry.name), ": invalid device number");
     }
-    device = makedev(static_cast<unsigned>(entry.dev_major), static_cast<unsigned>(entry.dev_minor));
+    device =
+        makedev(static_cast<unsigned>(entry.dev_major), static_cast<unsigned>(entry.dev_minor));
   }
   const mode_t mode = type | (static_cast<mode_t>(entry.mode) & kPlainBits);
   TRY(MakeAt(place, [&] { return mknodat(place.dir(), place.base.c_str(), mode, device); }));
@@ -354,7 +391,8 @@ Status TreeWriter::CreateNode(const TarEntry& entry, const Place& place) {
 Status TreeWriter::SetNodeAttributes(const TarEntry& entry, const Place& place) {
   const char* const base = place.base.c_str();
   struct stat st = {};
-  if (fstatat(place.dir(), base, &st, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "stat ", place.path);
+  if (fstatat(place.dir(), base, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, "stat ", place.path);
   const auto uid = static_cast<uid_t>(entry.uid);
   const auto gid = static_cast<gid_t>(entry.gid);
   const bool owner = st.st_uid != uid || st.st_gid != gid;
@@ -365,8 +403,11 @@ Status TreeWriter::SetNodeAttributes(const TarEntry& entry, const Place& place) 
     if (!key.starts_with(kPaxXattrPrefix)) continue;
     const std::string name = key.substr(kPaxXattrPrefix.size());
     const std::string path = StrCat("/proc/self/fd/", place.dir(), "/", place.base);
-    const auto set = [&] { return lsetxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0); };
-    TRY(SetLayerXattr(entry.name, name, options_.user_xattrs, S_ISREG(st.st_mode), options_.warn, set));
+    const auto set = [&] {
+      return lsetxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0);
+    };
+    TRY(SetLayerXattr(entry.name, name, options_.user_xattrs, S_ISREG(st.st_mode), options_.warn,
+                      set));
   }
   const auto mode = static_cast<mode_t>(entry.mode) & kModeBits;
   const bool mode_is_right = !owner && entry.pax.empty() && (st.st_mode & kModeBits) == mode;
@@ -374,7 +415,8 @@ Status TreeWriter::SetNodeAttributes(const TarEntry& entry, const Place& place) 
     return ErrnoError(errno, "set mode of ", place.path);
   }
   const FileTimes times = TimesOf(entry);
-  if (utimensat(place.dir(), base, times.at, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "set times of ", place.path);
+  if (utimensat(place.dir(), base, times.at, AT_SYMLINK_NOFOLLOW) != 0)
+    return ErrnoError(errno, "set times of ", place.path);
   return Ok();
 }
 
@@ -382,7 +424,8 @@ Status TreeWriter::Finish() {
   FAILPOINT("diff.finish.before");
   std::vector<TreeDirs::MadeTimes> made = dirs_.TakeMadeTimes();
   const TreeDirs::Handle root = dirs_.root();
-  // Parents copied from below first: an entry of the layer for the same directory has the last word.
+  // Parents copied from below first: an entry of the layer for the same directory has the last
+  // word.
   for (const auto* list : {&made, &times_}) {
     for (const TreeDirs::MadeTimes& dir : *list) {
       const Result<Fd> fd = root->dir.OpenInRoot(dir.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

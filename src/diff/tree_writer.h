@@ -1,17 +1,19 @@
 // Writes the entries of a layer into a directory tree, and nowhere else.
 //
-// Life cycle: Open -> Add* -> Finish. Directory times are set by Finish, everything else as it comes. On any error the tree
-// is in an undefined state. Nothing is flushed to disk.
+// Life cycle: Open -> Add* -> Finish. Directory times are set by Finish, everything else as it
+// comes. On any error the tree is in an undefined state. Nothing is flushed to disk.
 //
 // Rules (storage.md 6, containerd 2.3 archive extraction; OCI image layer specification 1.1):
-//   names        cleaned; parents resolved inside the root; the root's own entry is ignored; missing parents are made
-//   existing     removed with all below, unless both are directories
-//   .wh.NAME     overlay: character device 0/0; plain: NAME is removed. What this layer itself put there stays
-//   .wh..wh..opq overlay: opaque mark; plain: all but what this layer unpacked is removed, in whatever order they come
-//   hard links   to something inside the root only; a link to a symbolic link is one
-//   owner, xattrs, mode, times in this order; numbers only; times outside 1970..2262 become the epoch
-// Beyond containerd: a directory that takes the place of a whiteout of the same layer is made opaque, holes stay holes,
-// parents made after lower trees keep their times, and whiteouts never hide what their own layer holds.
+//   names        cleaned; parents resolved inside the root; the root's own entry is ignored;
+//   missing parents are made existing     removed with all below, unless both are directories
+//   .wh.NAME     overlay: character device 0/0; plain: NAME is removed. What this layer itself put
+//   there stays .wh..wh..opq overlay: opaque mark; plain: all but what this layer unpacked is
+//   removed, in whatever order they come hard links   to something inside the root only; a link to
+//   a symbolic link is one owner, xattrs, mode, times in this order; numbers only; times outside
+//   1970..2262 become the epoch
+// Beyond containerd: a directory that takes the place of a whiteout of the same layer is made
+// opaque, holes stay holes, parents made after lower trees keep their times, and whiteouts never
+// hide what their own layer holds.
 //
 // Threads: one. Source of bytes: the tar reader that gave the entry.
 #pragma once
@@ -37,20 +39,20 @@ enum class Whiteouts {
 
 struct TreeOptions {
   Whiteouts whiteouts = Whiteouts::kPlain;
-  std::vector<std::string> lowers;   // overlay: directories below, topmost first
-  bool user_xattrs = false;          // overlay: mounted with userxattr, marks are user.overlay.*
-  bool in_user_namespace = false;    // device nodes cannot be made: skipped with a warning
-  WarnFunction warn;                 // what was left out; may be empty
+  std::vector<std::string> lowers;  // overlay: directories below, topmost first
+  bool user_xattrs = false;         // overlay: mounted with userxattr, marks are user.overlay.*
+  bool in_user_namespace = false;   // device nodes cannot be made: skipped with a warning
+  WarnFunction warn;                // what was left out; may be empty
 };
 
 class TreeWriter {
  public:
-  // `root` must be a directory. Whether it is empty decides whether unpacked names must be remembered (8 bytes and change
-  // each): in an empty tree everything is this layer's.
+  // `root` must be a directory. Whether it is empty decides whether unpacked names must be
+  // remembered (8 bytes and change each): in an empty tree everything is this layer's.
   static Result<std::unique_ptr<TreeWriter>> Open(Dir root, TreeOptions options);
 
-  // Writes one member; `data` has just returned it. kInvalidArgument: unknown type, bad whiteout name, bad owner;
-  // else by errno.
+  // Writes one member; `data` has just returned it. kInvalidArgument: unknown type, bad whiteout
+  // name, bad owner; else by errno.
   Status Add(const TarEntry& entry, TarReader& data);
   // Sets the times of directories.
   Status Finish();
@@ -72,7 +74,8 @@ class TreeWriter {
   Status CreateSymlink(const TarEntry& entry, const Place& place);
   Status CreateNode(const TarEntry& entry, const Place& place);
   Status FillFile(const TarEntry& entry, const Fd& file, TarReader& data);
-  Status SetFileAttributes(const TarEntry& entry, const Fd& file, const struct stat& st, bool regular_or_dir);
+  Status SetFileAttributes(const TarEntry& entry, const Fd& file, const struct stat& st,
+                           bool regular_or_dir);
   Status SetNodeAttributes(const TarEntry& entry, const Place& place);
 
   // Takes away what stands at the place. `was_whiteout` (may be null): it was an overlay whiteout.

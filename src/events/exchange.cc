@@ -26,14 +26,16 @@ Status ValidateTopic(std::string_view topic) {
   while (true) {
     const size_t slash = rest.find('/');
     TRY(model::ValidateIdentifier(rest.substr(0, slash), "identifier")
-            .Context(StrCat("invalid component ", Quoted(rest.substr(0, slash)), " in topic ", Quoted(topic))));
+            .Context(StrCat("invalid component ", Quoted(rest.substr(0, slash)), " in topic ",
+                            Quoted(topic))));
     if (slash == std::string_view::npos) return Ok();
     rest.remove_prefix(slash + 1);
   }
 }
 
 Status ValidateEnvelope(const Envelope& envelope) {
-  TRY(model::ValidateIdentifier(envelope.ns.str(), "identifier").Context("event envelope has invalid namespace"));
+  TRY(model::ValidateIdentifier(envelope.ns.str(), "identifier")
+          .Context("event envelope has invalid namespace"));
   TRY(ValidateTopic(envelope.topic).Context(StrCat("envelope topic ", Quoted(envelope.topic))));
   if (envelope.timestamp == kZeroTime || envelope.timestamp == Time{}) {
     return InvalidArgumentError("timestamp must be set on forwarded event");
@@ -43,7 +45,8 @@ Status ValidateEnvelope(const Envelope& envelope) {
 
 }  // namespace
 
-Subscription::Subscription(Exchange* exchange, std::shared_ptr<Queue> queue) : exchange_(exchange), queue_(std::move(queue)) {}
+Subscription::Subscription(Exchange* exchange, std::shared_ptr<Queue> queue)
+    : exchange_(exchange), queue_(std::move(queue)) {}
 
 Subscription::~Subscription() { exchange_->Drop(queue_); }
 
@@ -54,11 +57,14 @@ Result<std::shared_ptr<const Envelope>> Subscription::TryNext() {
     queue_->waiting.pop_front();
     return envelope;
   }
-  if (queue_->overflowed) return ResourceExhaustedError("event subscription: the subscriber is too slow, events were lost");
+  if (queue_->overflowed)
+    return ResourceExhaustedError(
+        "event subscription: the subscriber is too slow, events were lost");
   return std::shared_ptr<const Envelope>();
 }
 
-Exchange::Exchange(FieldReader fields, size_t queue_limit) : fields_(std::move(fields)), queue_limit_(queue_limit) {}
+Exchange::Exchange(FieldReader fields, size_t queue_limit)
+    : fields_(std::move(fields)), queue_limit_(queue_limit) {}
 Exchange::~Exchange() = default;
 
 Status Exchange::Publish(const model::Namespace& ns, std::string topic, model::Any event) {
@@ -82,7 +88,8 @@ Status Exchange::Deliver(std::shared_ptr<const Envelope> envelope) {
     if (path.empty()) return std::nullopt;
     if (path[0] == "namespace") return envelope->ns.str();
     if (path[0] == "topic") return envelope->topic;
-    if (path[0] == "event" && fields_) return fields_(envelope->event, {path.begin() + 1, path.end()});
+    if (path[0] == "event" && fields_)
+      return fields_(envelope->event, {path.begin() + 1, path.end()});
     return std::nullopt;
   };
   // The lock spans the queueing, so that every subscriber sees one order; wake-ups come after it.
@@ -108,9 +115,11 @@ Status Exchange::Deliver(std::shared_ptr<const Envelope> envelope) {
   return Ok();
 }
 
-Result<std::unique_ptr<Subscription>> Exchange::Subscribe(const std::vector<std::string>& filters, std::function<void()> wake) {
+Result<std::unique_ptr<Subscription>> Exchange::Subscribe(const std::vector<std::string>& filters,
+                                                          std::function<void()> wake) {
   model::Filter filter = TRY(model::Filter::Parse(filters));
-  auto queue = std::make_shared<Subscription::Queue>(std::move(filter));  // shared with deliveries in progress
+  auto queue = std::make_shared<Subscription::Queue>(
+      std::move(filter));  // shared with deliveries in progress
   queue->wake = std::move(wake);
   const std::lock_guard lock(mutex_);
   queues_.push_back(queue);

@@ -28,7 +28,8 @@ TEST(Exchange, RefusesBadTopicsAndNamespaces) {
   for (const char* topic : {"", "x", "/", "/a//b", "/a/-"}) {
     EXPECT_EQ(exchange.Publish(kNs, topic, {}).error().code(), Code::kInvalidArgument) << topic;
   }
-  EXPECT_EQ(exchange.Publish(model::Namespace(), "/a", {}).error().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(exchange.Publish(model::Namespace(), "/a", {}).error().code(),
+            Code::kFailedPrecondition);
   EXPECT_EQ(exchange.Forward({kZeroTime, kNs, "/a", {}}).error().code(), Code::kInvalidArgument);
 }
 
@@ -44,8 +45,10 @@ TEST(Exchange, ASlowSubscriberIsEndedAndDoesNotBlockOthers) {
 }
 
 TEST(Exchange, FiltersReadPayloadFieldsThroughTheGivenReader) {
-  Exchange exchange([](const model::Any& event, const std::vector<std::string>& path) -> std::optional<std::string> {
-    return path == std::vector<std::string>{"container_id"} ? std::optional(event.value) : std::nullopt;
+  Exchange exchange([](const model::Any& event,
+                       const std::vector<std::string>& path) -> std::optional<std::string> {
+    return path == std::vector<std::string>{"container_id"} ? std::optional(event.value)
+                                                            : std::nullopt;
   });
   auto one = exchange.Subscribe({"event.container_id==c1"}, {}).value();
   ASSERT_TRUE(exchange.Publish(kNs, "/a", {"t", "c2"}).ok());

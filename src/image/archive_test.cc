@@ -16,19 +16,28 @@ constexpr char kLayout[] = R"({"imageLayoutVersion":"1.0.0"})";
 // An OCI layout of one image with one layer.
 struct SmallImage {
   std::string layer = MakeTar({{"hello", "world"}});
-  std::string config = StrCat(R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[")", Sha256Digest(layer), R"("]}})");
+  std::string config =
+      StrCat(R"({"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[")",
+             Sha256Digest(layer), R"("]}})");
   model::Descriptor layer_blob = Describe(model::media_type::kOciLayer, layer);
   model::Descriptor config_blob = Describe(model::media_type::kOciConfig, config);
-  std::string manifest = StrCat(R"({"schemaVersion":2,"config":)", DescriptorJson(config_blob), R"(,"layers":[)", DescriptorJson(layer_blob), "]}");
+  std::string manifest = StrCat(R"({"schemaVersion":2,"config":)", DescriptorJson(config_blob),
+                                R"(,"layers":[)", DescriptorJson(layer_blob), "]}");
   model::Descriptor manifest_blob = Describe(model::media_type::kOciManifest, manifest);
-  std::string index = StrCat(R"({"schemaVersion":2,"manifests":[)", DescriptorJson(manifest_blob), "]}");
+  std::string index =
+      StrCat(R"({"schemaVersion":2,"manifests":[)", DescriptorJson(manifest_blob), "]}");
 
   std::vector<TestFile> Files() const {
-    return {{"oci-layout", kLayout}, {"index.json", index}, {BlobName(layer_blob), layer}, {BlobName(config_blob), config}, {BlobName(manifest_blob), manifest}};
+    return {{"oci-layout", kLayout},
+            {"index.json", index},
+            {BlobName(layer_blob), layer},
+            {BlobName(config_blob), config},
+            {BlobName(manifest_blob), manifest}};
   }
 };
 
-Result<model::Descriptor> Import(content::Store& store, std::string archive, bool compress = false) {
+Result<model::Descriptor> Import(content::Store& store, std::string archive,
+                                 bool compress = false) {
   StringSource source(std::move(archive));
   ImportOptions options;
   options.compress = compress;
@@ -64,13 +73,15 @@ std::string DockerArchive(const SmallImage& image, const std::string& tags) {
   return MakeTar({{"a/layer.tar", image.layer},
                   {"b/layer.tar", "../a/layer.tar", diff::kSymlink},
                   {"config.json", image.config},
-                  {"manifest.json", StrCat(R"([{"Config":"config.json","RepoTags":)", tags, R"(,"Layers":["b/layer.tar"]}])")}});
+                  {"manifest.json", StrCat(R"([{"Config":"config.json","RepoTags":)", tags,
+                                           R"(,"Layers":["b/layer.tar"]}])")}});
 }
 
 TEST(ImportTest, ADockerArchiveGetsAManifestAndAnIndexEntryPerTag) {
   const SmallImage image;
   content::FakeStore store;
-  const model::Descriptor index = Import(store, DockerArchive(image, R"(["small:1","host.test/x/small:2"])")).value();
+  const model::Descriptor index =
+      Import(store, DockerArchive(image, R"(["small:1","host.test/x/small:2"])")).value();
   const std::vector<model::Descriptor> entries = Children(store, index).value();
   ASSERT_EQ(entries.size(), 2u);
   EXPECT_EQ(entries[0].annotations.at("io.containerd.image.name"), "docker.io/library/small:1");
@@ -91,12 +102,14 @@ TEST(ImportTest, LayersOfADockerArchiveCanBeCompressedOnTheWayAndAreFoundAgain) 
   const SmallImage image;
   content::FakeStore store;
   const auto layer_of = [&](bool compress) {
-    const model::Descriptor index = Import(store, DockerArchive(image, R"(["small:1"])"), compress).value();
+    const model::Descriptor index =
+        Import(store, DockerArchive(image, R"(["small:1"])"), compress).value();
     return Children(store, Children(store, index).value().at(0)).value().at(1);
   };
   const model::Descriptor packed = layer_of(true);
   EXPECT_EQ(packed.media_type, model::media_type::kDockerLayerGzip);
-  EXPECT_EQ(store.GetInfo(packed.digest).value().labels.at("containerd.io/uncompressed"), image.layer_blob.digest.str());
+  EXPECT_EQ(store.GetInfo(packed.digest).value().labels.at("containerd.io/uncompressed"),
+            image.layer_blob.digest.str());
   EXPECT_EQ(layer_of(false).digest, packed.digest);
 }
 
@@ -104,14 +117,19 @@ TEST(ImportTest, WhatIsNoImageIsRefused) {
   const SmallImage image;
   const std::vector<std::pair<std::string, Code>> bad = {
       {MakeTar({{"hello", "world"}}), Code::kInvalidArgument},
-      {MakeTar({{"oci-layout", R"({"imageLayoutVersion":"2.0.0"})"}, {"index.json", image.index}}), Code::kInvalidArgument},
+      {MakeTar({{"oci-layout", R"({"imageLayoutVersion":"2.0.0"})"}, {"index.json", image.index}}),
+       Code::kInvalidArgument},
       {MakeTar({{"oci-layout", kLayout}}), Code::kInvalidArgument},
       {MakeTar({{"oci-layout", "[[[["}, {"index.json", image.index}}), Code::kInvalidArgument},
-      {MakeTar({{"oci-layout", std::string(100, '[')}, {"index.json", image.index}}), Code::kInvalidArgument},
+      {MakeTar({{"oci-layout", std::string(100, '[')}, {"index.json", image.index}}),
+       Code::kInvalidArgument},
       {MakeTar({{"manifest.json", R"({"Config":"x"})"}}), Code::kInvalidArgument},
       {MakeTar({{"manifest.json", R"([{"Config":"x","Layers":[]}])"}}), Code::kNotFound},
       {MakeTar({{"manifest.json", R"([{"Config":7,"Layers":[]}])"}}), Code::kInvalidArgument},
-      {MakeTar({{"a", "b", diff::kSymlink}, {"b", "a", diff::kSymlink}, {"manifest.json", R"([{"Config":"a"}])"}}), Code::kInvalidArgument},
+      {MakeTar({{"a", "b", diff::kSymlink},
+                {"b", "a", diff::kSymlink},
+                {"manifest.json", R"([{"Config":"a"}])"}}),
+       Code::kInvalidArgument},
       {std::string(3000, 'x'), Code::kUnknown},
       {MakeTar(image.Files()).substr(0, 1600), Code::kInvalidArgument},
   };
@@ -119,7 +137,8 @@ TEST(ImportTest, WhatIsNoImageIsRefused) {
     content::FakeStore store;
     const Result<model::Descriptor> result = Import(store, bad[i].first);
     ASSERT_FALSE(result.ok()) << "archive " << i;
-    EXPECT_EQ(result.error().code(), bad[i].second) << "archive " << i << ": " << result.error().text();
+    EXPECT_EQ(result.error().code(), bad[i].second)
+        << "archive " << i << ": " << result.error().text();
   }
 }
 
@@ -139,7 +158,8 @@ TEST(ImportTest, ACanceledImportEnds) {
   EXPECT_EQ(ImportArchive(store, source, options).error().code(), Code::kCanceled);
 }
 
-metadata::Image Stored(content::FakeStore& store, const SmallImage& image, const std::string& name) {
+metadata::Image Stored(content::FakeStore& store, const SmallImage& image,
+                       const std::string& name) {
   store.Add(image.layer);
   store.Add(image.config);
   store.Add(image.manifest, {{"containerd.io/distribution.source.host.test", "small"}});
@@ -159,7 +179,8 @@ TEST(ExportTest, TheSameImageGivesTheSameBytesAndComesBackAsItWas) {
   ExportImages(store, {stored}, second, {}).value();
   EXPECT_EQ(first.text, second.text);
   EXPECT_NE(first.text.find(R"("RepoTags":["small:1"])"), std::string::npos);
-  EXPECT_NE(first.text.find(R"("containerd.io/distribution.source.host.test":"small")"), std::string::npos);
+  EXPECT_NE(first.text.find(R"("containerd.io/distribution.source.host.test":"small")"),
+            std::string::npos);
 
   content::FakeStore other;
   const model::Descriptor index = Import(other, first.text).value();

@@ -27,7 +27,8 @@ class Scanner {
  public:
   explicit Scanner(std::string_view text) : text_(text) {}
   void Skip(std::string_view set) {
-    while (!text_.empty() && set.find(text_.front()) != std::string_view::npos) text_.remove_prefix(1);
+    while (!text_.empty() && set.find(text_.front()) != std::string_view::npos)
+      text_.remove_prefix(1);
   }
   std::string Word() {
     size_t n = 0;
@@ -88,7 +89,8 @@ std::string Parameter(const Challenge& challenge, const std::string& key) {
 }
 
 // What is asked for: the challenge's scopes and ours, each once, sorted.
-std::vector<std::string> AllScopes(const Challenge& challenge, const std::vector<std::string>& scopes) {
+std::vector<std::string> AllScopes(const Challenge& challenge,
+                                   const std::vector<std::string>& scopes) {
   std::set<std::string> all(scopes.begin(), scopes.end());
   const std::string asked = Parameter(challenge, "scope");
   for (size_t at = 0; at < asked.size();) {
@@ -105,17 +107,22 @@ std::string Join(const std::vector<std::string>& list) {
   return out;
 }
 
-Error Refused(std::string_view why) { return UnknownError(why, why.empty() ? "" : ": ", "authorization failed"); }
+Error Refused(std::string_view why) {
+  return UnknownError(why, why.empty() ? "" : ": ", "authorization failed");
+}
 
 }  // namespace
 
 std::string Base64(std::string_view data) {
-  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kLetters[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (size_t i = 0; i < data.size(); i += 3) {
     uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j) bits = bits << 8 | (i + j < data.size() ? static_cast<unsigned char>(data[i + j]) : 0);
-    for (size_t j = 0; j < 4; ++j) out += i + j <= data.size() ? kLetters[(bits >> (18 - 6 * j)) & 63] : '=';
+    for (size_t j = 0; j < 3; ++j)
+      bits = bits << 8 | (i + j < data.size() ? static_cast<unsigned char>(data[i + j]) : 0);
+    for (size_t j = 0; j < 4; ++j)
+      out += i + j <= data.size() ? kLetters[(bits >> (18 - 6 * j)) & 63] : '=';
   }
   return out;
 }
@@ -124,24 +131,30 @@ std::vector<Challenge> ParseChallenges(const std::vector<std::string>& headers) 
   std::vector<Challenge> out;
   for (const std::string& header : headers) {
     Challenge challenge = ParseOne(header);
-    if (challenge.scheme == "bearer" || challenge.scheme == "basic") out.push_back(std::move(challenge));
+    if (challenge.scheme == "bearer" || challenge.scheme == "basic")
+      out.push_back(std::move(challenge));
   }
-  std::stable_sort(out.begin(), out.end(), [](const Challenge& a, const Challenge& b) { return Order(a) < Order(b); });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Challenge& a, const Challenge& b) { return Order(a) < Order(b); });
   return out;
 }
 
-Result<std::string> Authorizer::Header(const std::string& authority, const std::vector<std::string>& scopes, const HttpRequest& like) {
+Result<std::string> Authorizer::Header(const std::string& authority,
+                                       const std::vector<std::string>& scopes,
+                                       const HttpRequest& like) {
   const std::lock_guard lock(mutex_);
   const auto found = states_.find(authority);
   if (found == states_.end()) return std::string();
   State& state = found->second;
   if (state.challenge.scheme == "basic") {
-    return StrCat("Basic ", Base64(StrCat(state.credentials.username, ":", state.credentials.secret)));
+    return StrCat("Basic ",
+                  Base64(StrCat(state.credentials.username, ":", state.credentials.secret)));
   }
   const std::vector<std::string> all = AllScopes(state.challenge, scopes);
   const std::string key = Join(all);
   if (const auto token = state.tokens.find(key); token != state.tokens.end()) {
-    if (token->second.expires == Time{} || clock_() < token->second.expires) return StrCat("Bearer ", token->second.value);
+    if (token->second.expires == Time{} || clock_() < token->second.expires)
+      return StrCat("Bearer ", token->second.value);
   }
   Token token = TRY(FetchToken(state, all, like));
   const std::string value = token.value;
@@ -149,7 +162,9 @@ Result<std::string> Authorizer::Header(const std::string& authority, const std::
   return StrCat("Bearer ", value);
 }
 
-Status Authorizer::OnUnauthorized(const std::string& authority, const std::vector<std::string>& headers, const std::string& sent) {
+Status Authorizer::OnUnauthorized(const std::string& authority,
+                                  const std::vector<std::string>& headers,
+                                  const std::string& sent) {
   const std::vector<Challenge> challenges = ParseChallenges(headers);
   if (challenges.empty()) return Refused("server message: no known authentication scheme");
   const std::lock_guard lock(mutex_);
@@ -163,15 +178,18 @@ Status Authorizer::OnUnauthorized(const std::string& authority, const std::vecto
         return Refused(StrCat("server message: ", error));
       }
       if (again && state.tokens.empty()) continue;
-      if (Parameter(challenge, "realm").empty()) return Refused("no realm specified for token auth challenge");
+      if (Parameter(challenge, "realm").empty())
+        return Refused("no realm specified for token auth challenge");
     }
     if (!state.asked && ask_) {
       state.asked = true;
       state.credentials = TRY(ask_(authority, headers));
     }
-    if (challenge.scheme == "basic" && (again || state.credentials.username.empty() || state.credentials.secret.empty())) {
+    if (challenge.scheme == "basic" &&
+        (again || state.credentials.username.empty() || state.credentials.secret.empty())) {
       states_.erase(authority);
-      return Refused(again ? "server message: invalid username or password" : "no basic auth credentials");
+      return Refused(again ? "server message: invalid username or password"
+                           : "no basic auth credentials");
     }
     state.challenge = challenge;
     state.tokens.clear();
@@ -180,42 +198,60 @@ Status Authorizer::OnUnauthorized(const std::string& authority, const std::vecto
   return Refused("server message: insufficient_scope");
 }
 
-Result<Authorizer::Token> Authorizer::FetchToken(const State& state, const std::vector<std::string>& scopes, const HttpRequest& like) {
+Result<Authorizer::Token> Authorizer::FetchToken(const State& state,
+                                                 const std::vector<std::string>& scopes,
+                                                 const HttpRequest& like) {
   const std::string realm = Parameter(state.challenge, "realm");
   const std::string service = Parameter(state.challenge, "service");
   const Credentials& credentials = state.credentials;
   HttpRequest request = like;
   request.headers.clear();
-  // TLS settings and added headers of the registry's host hold for its token server, as in containerd.
+  // TLS settings and added headers of the registry's host hold for its token server, as in
+  // containerd.
   for (const auto& [name, value] : like.headers) {
-    if (name != "Authorization" && name != "Accept" && name != "Range") request.headers.emplace_back(name, value);
+    if (name != "Authorization" && name != "Accept" && name != "Range")
+      request.headers.emplace_back(name, value);
   }
   const bool secret = credentials.kind != Credentials::Kind::kNone && !credentials.secret.empty();
   if (secret) {
     request.method = "POST";
     request.url = realm;
     const bool refresh = credentials.username.empty();
-    request.body = StrCat("client_id=", kClientId, "&grant_type=", refresh ? "refresh_token" : "password", "&scope=", QueryEscape(Join(scopes)),
-                          "&service=", QueryEscape(service));
+    request.body =
+        StrCat("client_id=", kClientId, "&grant_type=", refresh ? "refresh_token" : "password",
+               "&scope=", QueryEscape(Join(scopes)), "&service=", QueryEscape(service));
     request.body += refresh ? StrCat("&refresh_token=", QueryEscape(credentials.secret))
-                            : StrCat("&username=", QueryEscape(credentials.username), "&password=", QueryEscape(credentials.secret));
-    request.headers.emplace_back("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
-    const std::unique_ptr<HttpResponse> answer = TRY(http_->Send(request).Context("failed to fetch oauth token"));
+                            : StrCat("&username=", QueryEscape(credentials.username),
+                                     "&password=", QueryEscape(credentials.secret));
+    request.headers.emplace_back("Content-Type",
+                                 "application/x-www-form-urlencoded; charset=utf-8");
+    const std::unique_ptr<HttpResponse> answer =
+        TRY(http_->Send(request).Context("failed to fetch oauth token"));
     if (answer->status() >= 200 && answer->status() < 400) return ReadToken(*answer);
     const int status = answer->status();
-    const bool try_get = status == 404 || status == 401 || status == 400 || (status == 405 && !refresh);
-    if (!try_get) return Refused(StrCat("failed to fetch oauth token: unexpected status from POST request to ", RedactUrl(realm), ": ", answer->StatusText()));
+    const bool try_get =
+        status == 404 || status == 401 || status == 400 || (status == 405 && !refresh);
+    if (!try_get)
+      return Refused(StrCat("failed to fetch oauth token: unexpected status from POST request to ",
+                            RedactUrl(realm), ": ", answer->StatusText()));
     request.headers.pop_back();
     request.body.clear();
   }
   request.method = "GET";
-  request.url = StrCat(realm, realm.find('?') == std::string::npos ? "?" : "&", "service=", QueryEscape(service));
+  request.url = StrCat(realm, realm.find('?') == std::string::npos ? "?" : "&",
+                       "service=", QueryEscape(service));
   for (const std::string& scope : scopes) request.url += StrCat("&scope=", QueryEscape(scope));
-  if (secret) request.headers.emplace_back("Authorization", StrCat("Basic ", Base64(StrCat(credentials.username, ":", credentials.secret))));
-  const std::unique_ptr<HttpResponse> answer = TRY(http_->Send(request).Context(secret ? "failed to fetch oauth token" : "failed to fetch anonymous token"));
+  if (secret)
+    request.headers.emplace_back(
+        "Authorization",
+        StrCat("Basic ", Base64(StrCat(credentials.username, ":", credentials.secret))));
+  const std::unique_ptr<HttpResponse> answer = TRY(http_->Send(request).Context(
+      secret ? "failed to fetch oauth token" : "failed to fetch anonymous token"));
   if (answer->status() < 200 || answer->status() >= 400) {
-    return Refused(StrCat(secret ? "failed to fetch oauth token" : "failed to fetch anonymous token", ": unexpected status from GET request to ",
-                          RedactUrl(request.url), ": ", answer->StatusText()));
+    return Refused(
+        StrCat(secret ? "failed to fetch oauth token" : "failed to fetch anonymous token",
+               ": unexpected status from GET request to ", RedactUrl(request.url), ": ",
+               answer->StatusText()));
   }
   return ReadToken(*answer);
 }
@@ -228,7 +264,8 @@ Result<Authorizer::Token> Authorizer::ReadToken(HttpResponse& response) {
   Token token;
   for (const char* key : {"access_token", "token"}) {
     const auto found = json.find(key);
-    if (token.value.empty() && found != json.end() && found->is_string()) token.value = found->get<std::string>();
+    if (token.value.empty() && found != json.end() && found->is_string())
+      token.value = found->get<std::string>();
   }
   if (token.value.empty() || token.value.find_first_of("\r\n") != std::string::npos) {
     return Refused("authorization server did not include a token in the response");

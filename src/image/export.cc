@@ -19,7 +19,9 @@ namespace {
 constexpr size_t kReadSize = 256u << 10;
 constexpr std::string_view kSource = "containerd.io/distribution.source.";
 
-std::string BlobPath(const model::Digest& digest) { return StrCat("blobs/", digest.algorithm(), "/", digest.hex()); }
+std::string BlobPath(const model::Digest& digest) {
+  return StrCat("blobs/", digest.algorithm(), "/", digest.hex());
+}
 
 // "docker.io/library/alpine:3" -> "alpine:3".
 std::string FamiliarName(std::string name) {
@@ -30,7 +32,8 @@ std::string FamiliarName(std::string name) {
 
 class Exporter {
  public:
-  Exporter(content::Store& store, diff::ByteSink& sink, const ExportOptions& options) : store_(store), tar_(sink), options_(options) {
+  Exporter(content::Store& store, diff::ByteSink& sink, const ExportOptions& options)
+      : store_(store), tar_(sink), options_(options) {
     platforms_ = options.platforms;
     if (platforms_.empty()) platforms_ = {model::HostPlatform()};
   }
@@ -39,8 +42,11 @@ class Exporter {
     if (images.empty()) return InvalidArgumentError("no images to export");
     for (const metadata::Image& image : images) TRY(Collect(image).Context(image.name));
     members_["oci-layout"] = {"{\"imageLayoutVersion\":\"1.0.0\"}", {}, 0444};
-    members_["index.json"] = {StrCat("{\"schemaVersion\":2,\"mediaType\":", JsonString(model::media_type::kOciIndex), ",\"manifests\":",
-                                     JsonList(entries_), "}"), {}, 0644};
+    members_["index.json"] = {
+        StrCat("{\"schemaVersion\":2,\"mediaType\":", JsonString(model::media_type::kOciIndex),
+               ",\"manifests\":", JsonList(entries_), "}"),
+        {},
+        0644};
     if (!options_.skip_docker_manifest) TRY(AddDockerManifest());
     TRY(WriteDir("blobs/"));
     std::set<std::string> dirs;
@@ -70,7 +76,8 @@ class Exporter {
   Status Collect(const metadata::Image& image) {
     const model::Descriptor& target = image.target;
     if (!model::IsManifestType(target.media_type) && !model::IsIndexType(target.media_type)) {
-      return InvalidArgumentError("only manifests and indices can be exported, not ", Quoted(target.media_type));
+      return InvalidArgumentError("only manifests and indices can be exported, not ",
+                                  Quoted(target.media_type));
     }
     model::Descriptor entry = target;
     const content::Info info = TRY(store_.GetInfo(target.digest));
@@ -94,15 +101,18 @@ class Exporter {
 
   // Without labelling: an export changes nothing.
   Status AddTree(const StoreRequest& request, const model::Descriptor& blob) {
-    if (options_.skip_non_distributable && model::IsNonDistributableType(blob.media_type)) return Ok();
+    if (options_.skip_non_distributable && model::IsNonDistributableType(blob.media_type))
+      return Ok();
     if (!members_.emplace(BlobPath(blob.digest), Member{{}, blob.digest, 0444}).second) return Ok();
     std::vector<model::Descriptor> children = TRY(Children(store_, blob));
-    for (const model::Descriptor& child : WantedChildren(request, blob, std::move(children))) TRY(AddTree(request, child));
+    for (const model::Descriptor& child : WantedChildren(request, blob, std::move(children)))
+      TRY(AddTree(request, child));
     return Ok();
   }
 
   Status NoteForDocker(const metadata::Image& image) {
-    for (const model::Platform& platform : options_.all_platforms ? std::vector{model::HostPlatform()} : platforms_) {
+    for (const model::Platform& platform :
+         options_.all_platforms ? std::vector{model::HostPlatform()} : platforms_) {
       const Result<model::Descriptor> manifest = SelectManifest(store_, image.target, platform);
       if (!manifest.ok() && !manifest.error().Is(Code::kNotFound)) return manifest.error().Clone();
       if (!manifest.ok() || !members_.contains(BlobPath(manifest->digest))) continue;
@@ -126,9 +136,11 @@ class Exporter {
       std::vector<std::string> tags;
       std::vector<std::string> layers;
       for (const std::string& tag : entry.tags) tags.push_back(JsonString(tag));
-      for (const model::Descriptor& layer : manifest.layers) layers.push_back(JsonString(BlobPath(layer.digest)));
-      texts.push_back(StrCat("{\"Config\":", JsonString(BlobPath(manifest.config.digest)), ",\"RepoTags\":", JsonList(tags), ",\"Layers\":",
-                             layers.empty() ? "null" : JsonList(layers), "}"));
+      for (const model::Descriptor& layer : manifest.layers)
+        layers.push_back(JsonString(BlobPath(layer.digest)));
+      texts.push_back(StrCat("{\"Config\":", JsonString(BlobPath(manifest.config.digest)),
+                             ",\"RepoTags\":", JsonList(tags),
+                             ",\"Layers\":", layers.empty() ? "null" : JsonList(layers), "}"));
     }
     if (!texts.empty()) members_["manifest.json"] = {JsonList(texts), {}, 0644};
     return Ok();
@@ -168,7 +180,8 @@ class Exporter {
       TRY(tar_.WriteData({buffer_.get(), n}));
       at += static_cast<int64_t>(n);
     }
-    if (hasher.Hex() != digest.hex()) return DataLossError("content ", digest.str(), ": unexpected digest ", hasher.Digest());
+    if (hasher.Hex() != digest.hex())
+      return DataLossError("content ", digest.str(), ": unexpected digest ", hasher.Digest());
     return Ok();
   }
 
@@ -184,7 +197,8 @@ class Exporter {
 
 }  // namespace
 
-Status ExportImages(content::Store& store, const std::vector<metadata::Image>& images, diff::ByteSink& sink, const ExportOptions& options) {
+Status ExportImages(content::Store& store, const std::vector<metadata::Image>& images,
+                    diff::ByteSink& sink, const ExportOptions& options) {
   return Exporter(store, sink, options).Run(images);
 }
 

@@ -12,7 +12,7 @@ namespace corten::image {
 namespace {
 
 constexpr size_t kReadSize = 256u << 10;
-constexpr size_t kMaxSourceLabel = 4096;  // key and value
+constexpr size_t kMaxSourceLabel = 4096;            // key and value
 constexpr std::chrono::milliseconds kLockPoll(20);  // while somebody else writes the same ingest
 
 class StoredBlob final : public diff::ByteSource {
@@ -47,8 +47,13 @@ std::string WithRepository(const std::string& list, const std::string& repositor
 // Hands on what it stores.
 class Fetcher::Tee final : public diff::ByteSource {
  public:
-  Tee(Fetcher* fetcher, const model::Descriptor& blob, std::unique_ptr<diff::ByteSource> body, std::unique_ptr<content::Writer> writer, int64_t at)
-      : fetcher_(fetcher), blob_(blob), body_(std::move(body)), writer_(std::move(writer)), at_(at) {}
+  Tee(Fetcher* fetcher, const model::Descriptor& blob, std::unique_ptr<diff::ByteSource> body,
+      std::unique_ptr<content::Writer> writer, int64_t at)
+      : fetcher_(fetcher),
+        blob_(blob),
+        body_(std::move(body)),
+        writer_(std::move(writer)),
+        at_(at) {}
 
   Result<size_t> Read(std::span<char> buffer) override {
     if (writer_ == nullptr) return size_t{0};
@@ -75,7 +80,8 @@ class Fetcher::Tee final : public diff::ByteSource {
 
 Result<std::unique_ptr<content::Writer>> Fetcher::Begin(const model::Descriptor& blob) {
   while (true) {
-    Result<std::unique_ptr<content::Writer>> writer = store_->OpenWriter({IngestRef(blob), blob.digest, blob.size});
+    Result<std::unique_ptr<content::Writer>> writer =
+        store_->OpenWriter({IngestRef(blob), blob.digest, blob.size});
     if (writer.ok()) return writer;
     if (writer.error().Is(Code::kAlreadyExists)) {
       TRY(AddSource(blob.digest));
@@ -84,7 +90,8 @@ Result<std::unique_ptr<content::Writer>> Fetcher::Begin(const model::Descriptor&
     }
     if (!writer.error().Is(Code::kUnavailable)) return writer;
     if (canceled_ && canceled_()) return CanceledError("fetch: canceled");
-    std::this_thread::sleep_for(kLockPoll);  // there is nothing to be woken by: the writer may be another process
+    std::this_thread::sleep_for(
+        kLockPoll);  // there is nothing to be woken by: the writer may be another process
   }
 }
 
@@ -116,7 +123,8 @@ Status Fetcher::Commit(const model::Descriptor& blob, std::unique_ptr<content::W
     tracker_->Update(blob, "complete", blob.size);
     return AddSource(blob.digest);
   }
-  if (done.error().Is(Code::kFailedPrecondition)) (void)store_->Abort(IngestRef(blob));  // wrong bytes are not worth continuing
+  if (done.error().Is(Code::kFailedPrecondition))
+    (void)store_->Abort(IngestRef(blob));  // wrong bytes are not worth continuing
   return done.error().Clone();
 }
 
@@ -126,7 +134,8 @@ Result<std::unique_ptr<diff::ByteSource>> Fetcher::Open(const model::Descriptor&
     const content::IngestStatus status = TRY(writer->GetStatus());
     if (status.offset == 0) {
       std::unique_ptr<diff::ByteSource> body = TRY(registry_->Fetch(blob, 0));
-      return std::unique_ptr<diff::ByteSource>(std::make_unique<Tee>(this, blob, std::move(body), std::move(writer), 0));
+      return std::unique_ptr<diff::ByteSource>(
+          std::make_unique<Tee>(this, blob, std::move(body), std::move(writer), 0));
     }
     writer.reset();
     TRY(Fetch(blob));  // the front is on disk already: the rest first, then all of it from there
@@ -147,7 +156,8 @@ Status Fetcher::Fetch(const model::Descriptor& blob) {
   if (offset == blob.size && offset > 0) return Commit(blob, std::move(writer));
   std::unique_ptr<diff::ByteSource> body = TRY(registry_->Fetch(blob, offset));
   Tee tee(this, blob, std::move(body), std::move(writer), offset);
-  const size_t room = static_cast<size_t>(std::clamp<int64_t>(blob.size, 512, static_cast<int64_t>(kReadSize)));
+  const size_t room =
+      static_cast<size_t>(std::clamp<int64_t>(blob.size, 512, static_cast<int64_t>(kReadSize)));
   const auto buffer = std::make_unique<char[]>(room);
   while (true) {
     const size_t n = TRY(tee.Read({buffer.get(), room}));

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <optional>
 
-// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every file that includes it.
+// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every
+// file that includes it.
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -37,10 +38,13 @@ RegistryHost DefaultHost(const std::string& image_host, const HostDefaults& defa
   return host;
 }
 
-std::string InDir(const std::string& dir, const std::string& name) { return name.starts_with("/") ? name : StrCat(dir, "/", name); }
+std::string InDir(const std::string& dir, const std::string& name) {
+  return name.starts_with("/") ? name : StrCat(dir, "/", name);
+}
 
 Error Wrong(const toml::node& node, std::string_view key, std::string_view want) {
-  return InvalidArgumentError("hosts.toml line ", node.source().begin.line, ": ", key, " must be ", want);
+  return InvalidArgumentError("hosts.toml line ", node.source().begin.line, ": ", key, " must be ",
+                              want);
 }
 
 // A string or a list of strings.
@@ -66,7 +70,8 @@ Status ReadCapabilities(const toml::node& node, RegistryHost* host) {
     } else if (word == "push") {
       host->can_push = true;
     } else if (word != "referrers") {
-      return InvalidArgumentError("hosts.toml line ", node.source().begin.line, ": unknown capability ", Quoted(word));
+      return InvalidArgumentError("hosts.toml line ", node.source().begin.line,
+                                  ": unknown capability ", Quoted(word));
     }
   }
   return Ok();
@@ -83,7 +88,8 @@ Status ReadClient(const toml::node& node, const std::string& dir, RegistryHost* 
   if (!node.is_array()) return Wrong(node, "client", "a file name, a list of names or of pairs");
   for (const toml::node& entry : *node.as_array()) {
     const std::vector<std::string> names = TRY(TextOrList(entry, "client"));
-    if (names.empty() || names.size() > 2) return Wrong(entry, "client", "a certificate, or a certificate and a key");
+    if (names.empty() || names.size() > 2)
+      return Wrong(entry, "client", "a certificate, or a certificate and a key");
     add(names[0], names.size() == 2 ? names[1] : std::string());
   }
   return Ok();
@@ -94,7 +100,8 @@ Status ReadHeaders(const toml::node& node, RegistryHost* host) {
   for (const auto& [name, value] : *node.as_table()) {
     const std::vector<std::string> texts = TRY(TextOrList(value, name.str()));
     for (const std::string& text : texts) {
-      if (text.find_first_of("\r\n") != std::string::npos) return Wrong(value, name.str(), "without line breaks");
+      if (text.find_first_of("\r\n") != std::string::npos)
+        return Wrong(value, name.str(), "without line breaks");
       host->headers.emplace_back(std::string(name.str()), text);
     }
   }
@@ -132,10 +139,12 @@ Status ReadSettings(const toml::table& table, const std::string& dir, RegistryHo
   return Ok();
 }
 
-Result<RegistryHost> HostAt(std::string address, const std::string& image_host, const HostDefaults& defaults) {
+Result<RegistryHost> HostAt(std::string address, const std::string& image_host,
+                            const HostDefaults& defaults) {
   if (!address.starts_with("http")) address = StrCat("https://", address);
   const Url url = ParseUrl(address);
-  if (url.scheme != "http" && url.scheme != "https") return InvalidArgumentError("hosts.toml: unsupported scheme in ", Quoted(address));
+  if (url.scheme != "http" && url.scheme != "https")
+    return InvalidArgumentError("hosts.toml: unsupported scheme in ", Quoted(address));
   RegistryHost host;
   host.scheme = url.scheme;
   host.host = url.host.empty() ? image_host : url.Authority();
@@ -162,21 +171,24 @@ void ReadDockerCertificates(const std::string& dir, RegistryHost* host) {
     if (name.ends_with(".crt")) host->tls.ca_files.push_back(StrCat(dir, "/", name));
     if (!name.ends_with(".cert")) continue;
     const std::string key = StrCat(name.substr(0, name.size() - 5), ".key");
-    host->tls.client_pairs.emplace_back(StrCat(dir, "/", name), StrCat(dir, "/", opened->Exists(key) ? key : name));
+    host->tls.client_pairs.emplace_back(StrCat(dir, "/", name),
+                                        StrCat(dir, "/", opened->Exists(key) ? key : name));
   }
 }
 
 // The first directory that there is for the host.
 std::optional<std::string> FindDir(const std::string& image_host, const std::string& hosts_dirs) {
   std::string with_port = image_host;
-  if (const size_t colon = image_host.rfind(':'); colon != std::string::npos) with_port = StrCat(image_host.substr(0, colon), "_", image_host.substr(colon + 1), "_");
+  if (const size_t colon = image_host.rfind(':'); colon != std::string::npos)
+    with_port = StrCat(image_host.substr(0, colon), "_", image_host.substr(colon + 1), "_");
   for (size_t at = 0; at <= hosts_dirs.size();) {
     const size_t end = std::min(hosts_dirs.find(':', at), hosts_dirs.size());
     const std::string root = hosts_dirs.substr(at, end - at);
     at = end + 1;
     if (root.empty()) continue;
     for (const std::string& name : {with_port, image_host, std::string("_default")}) {
-      if (name.find('/') == std::string::npos && Dir::Open(StrCat(root, "/", name)).ok()) return StrCat(root, "/", name);
+      if (name.find('/') == std::string::npos && Dir::Open(StrCat(root, "/", name)).ok())
+        return StrCat(root, "/", name);
     }
   }
   return std::nullopt;
@@ -184,12 +196,16 @@ std::optional<std::string> FindDir(const std::string& image_host, const std::str
 
 }  // namespace
 
-Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const std::string& dir, const std::string& image_host,
+Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const std::string& dir,
+                                                 const std::string& image_host,
                                                  const HostDefaults& defaults) {
   const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) return InvalidArgumentError("hosts.toml line ", parsed.error().source().begin.line, ": ", parsed.error().description());
+  if (!parsed)
+    return InvalidArgumentError("hosts.toml line ", parsed.error().source().begin.line, ": ",
+                                parsed.error().description());
   const toml::table& root = parsed.table();
-  std::vector<std::pair<toml::source_index, RegistryHost>> mirrors;  // with the line, which gives the order
+  std::vector<std::pair<toml::source_index, RegistryHost>>
+      mirrors;  // with the line, which gives the order
   if (const toml::node* table = root.get("host"); table != nullptr) {
     if (!table->is_table()) return Wrong(*table, "host", "a table");
     for (const auto& [address, node] : *table->as_table()) {
@@ -200,7 +216,8 @@ Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const 
       mirrors.emplace_back(node.source().begin.line, std::move(host));
     }
   }
-  std::stable_sort(mirrors.begin(), mirrors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(mirrors.begin(), mirrors.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<RegistryHost> out;
   for (auto& [line, host] : mirrors) out.push_back(std::move(host));
   const toml::node* server = root.get("server");
@@ -220,7 +237,8 @@ Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const 
   return out;
 }
 
-std::vector<RegistryHost> HostsFor(const std::string& image_host, const std::string& hosts_dirs, const HostDefaults& defaults, std::string* warning) {
+std::vector<RegistryHost> HostsFor(const std::string& image_host, const std::string& hosts_dirs,
+                                   const HostDefaults& defaults, std::string* warning) {
   const std::optional<std::string> dir = FindDir(image_host, hosts_dirs);
   if (!dir.has_value()) return {DefaultHost(image_host, defaults)};
   const Result<std::string> text = ReadFileAt(StrCat(*dir, "/hosts.toml"), kMaxHostsFile);

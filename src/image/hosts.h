@@ -1,5 +1,6 @@
-// Which machines serve a registry's images: its own, or the mirrors that an administrator named in hosts.toml.
-// Threads: pure, but for reading files; they are read anew by each call. Source: images.md 2.
+// Which machines serve a registry's images: its own, or the mirrors that an administrator named in
+// hosts.toml. Threads: pure, but for reading files; they are read anew by each call. Source:
+// images.md 2.
 #pragma once
 
 #include <chrono>
@@ -26,18 +27,22 @@ struct RegistryHost {
 };
 
 struct HostDefaults {
-  std::string scheme;  // of the image's own host; empty: https, or for loopback names with a port of their own both
+  std::string scheme;  // of the image's own host; empty: https, or for loopback names with a port
+                       // of their own both
   TlsSettings tls;     // for every host that says nothing itself
 };
 
-// The hosts for images of `image_host`, in the order in which they are asked; the last is its own or the file's `server`.
-// `hosts_dirs`: directories joined by ':', empty: no files. A file that cannot be parsed is reported in `warning` and
-// passed over for Docker's certificate layout beside it, as containerd does.
-std::vector<RegistryHost> HostsFor(const std::string& image_host, const std::string& hosts_dirs, const HostDefaults& defaults,
-                                   std::string* warning);
+// The hosts for images of `image_host`, in the order in which they are asked; the last is its own
+// or the file's `server`. `hosts_dirs`: directories joined by ':', empty: no files. A file that
+// cannot be parsed is reported in `warning` and passed over for Docker's certificate layout beside
+// it, as containerd does.
+std::vector<RegistryHost> HostsFor(const std::string& image_host, const std::string& hosts_dirs,
+                                   const HostDefaults& defaults, std::string* warning);
 
-// One hosts.toml. `dir` is what relative certificate names are relative to. kInvalidArgument with line and key.
-Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const std::string& dir, const std::string& image_host,
+// One hosts.toml. `dir` is what relative certificate names are relative to. kInvalidArgument with
+// line and key.
+Result<std::vector<RegistryHost>> ParseHostsFile(const std::string& text, const std::string& dir,
+                                                 const std::string& image_host,
                                                  const HostDefaults& defaults);
 
 }  // namespace corten::image

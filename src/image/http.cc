@@ -16,7 +16,8 @@ namespace corten::image {
 namespace {
 
 constexpr size_t kBufferSize = 256u << 10;  // of libcurl, for each connection
-constexpr size_t kMaxAhead = 512u << 10;    // read beyond what was asked for, before the sender has to wait
+constexpr size_t kMaxAhead =
+    512u << 10;  // read beyond what was asked for, before the sender has to wait
 constexpr size_t kMaxHeaders = 256u << 10;  // bytes of all headers of a response
 constexpr size_t kMaxIdle = 10;             // connections kept
 constexpr int kPollMs = 200;
@@ -49,15 +50,23 @@ bool FindSymbol(void* library, const char* name, Function* out) {
 }
 
 bool FindAll(void* library, Curl* curl) {
-  return FindSymbol(library, "curl_global_init", &curl->global_init) && FindSymbol(library, "curl_easy_init", &curl->easy_init) &&
-         FindSymbol(library, "curl_easy_cleanup", &curl->easy_cleanup) && FindSymbol(library, "curl_easy_reset", &curl->easy_reset) &&
-         FindSymbol(library, "curl_easy_setopt", &curl->setopt) && FindSymbol(library, "curl_easy_getinfo", &curl->getinfo) &&
-         FindSymbol(library, "curl_easy_strerror", &curl->strerror) && FindSymbol(library, "curl_easy_pause", &curl->pause) &&
-         FindSymbol(library, "curl_multi_init", &curl->multi_init) && FindSymbol(library, "curl_multi_cleanup", &curl->multi_cleanup) &&
+  return FindSymbol(library, "curl_global_init", &curl->global_init) &&
+         FindSymbol(library, "curl_easy_init", &curl->easy_init) &&
+         FindSymbol(library, "curl_easy_cleanup", &curl->easy_cleanup) &&
+         FindSymbol(library, "curl_easy_reset", &curl->easy_reset) &&
+         FindSymbol(library, "curl_easy_setopt", &curl->setopt) &&
+         FindSymbol(library, "curl_easy_getinfo", &curl->getinfo) &&
+         FindSymbol(library, "curl_easy_strerror", &curl->strerror) &&
+         FindSymbol(library, "curl_easy_pause", &curl->pause) &&
+         FindSymbol(library, "curl_multi_init", &curl->multi_init) &&
+         FindSymbol(library, "curl_multi_cleanup", &curl->multi_cleanup) &&
          FindSymbol(library, "curl_multi_add_handle", &curl->add_handle) &&
-         FindSymbol(library, "curl_multi_remove_handle", &curl->remove_handle) && FindSymbol(library, "curl_multi_perform", &curl->perform) &&
-         FindSymbol(library, "curl_multi_poll", &curl->poll) && FindSymbol(library, "curl_multi_info_read", &curl->info_read) &&
-         FindSymbol(library, "curl_slist_append", &curl->slist_append) && FindSymbol(library, "curl_slist_free_all", &curl->slist_free_all);
+         FindSymbol(library, "curl_multi_remove_handle", &curl->remove_handle) &&
+         FindSymbol(library, "curl_multi_perform", &curl->perform) &&
+         FindSymbol(library, "curl_multi_poll", &curl->poll) &&
+         FindSymbol(library, "curl_multi_info_read", &curl->info_read) &&
+         FindSymbol(library, "curl_slist_append", &curl->slist_append) &&
+         FindSymbol(library, "curl_slist_free_all", &curl->slist_free_all);
 }
 
 // Loaded once and kept: libcurl cannot be unloaded safely while its resolver threads may run.
@@ -68,30 +77,49 @@ Result<const Curl*> LoadCurl() {
   const std::lock_guard lock(mutex);
   if (loaded) return static_cast<const Curl*>(&curl);
   void* library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return UnimplementedError("registries need libcurl.so.4 (Debian package libcurl4), which cannot be loaded: ", dlerror());
+  if (library == nullptr)
+    return UnimplementedError(
+        "registries need libcurl.so.4 (Debian package libcurl4), which cannot be loaded: ",
+        dlerror());
   if (!FindAll(library, &curl)) return UnimplementedError("registries need libcurl 7.66 or later");
-  if (curl.global_init(CURL_GLOBAL_ALL) != CURLE_OK) return UnavailableError("libcurl cannot be set up");
+  if (curl.global_init(CURL_GLOBAL_ALL) != CURLE_OK)
+    return UnavailableError("libcurl cannot be set up");
   loaded = true;
   return static_cast<const Curl*>(&curl);
 }
 
 std::string_view ReasonOf(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 206: return "Partial Content";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 416: return "Requested Range Not Satisfiable";
-    case 429: return "Too Many Requests";
-    case 500: return "Internal Server Error";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return "";
+    case 200:
+      return "OK";
+    case 206:
+      return "Partial Content";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 416:
+      return "Requested Range Not Satisfiable";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return "";
   }
 }
 
@@ -122,7 +150,8 @@ struct HttpClient::Pool {
     Handle handle;
     handle.multi = curl->multi_init();
     handle.easy = curl->easy_init();
-    if (handle.multi == nullptr || handle.easy == nullptr) return ResourceExhaustedError("no memory for a connection");
+    if (handle.multi == nullptr || handle.easy == nullptr)
+      return ResourceExhaustedError("no memory for a connection");
     return handle;
   }
   void Give(const Handle& handle) {
@@ -147,7 +176,11 @@ template <typename Pool, typename Handle>
 class CurlResponse final : public HttpResponse {
  public:
   CurlResponse(std::shared_ptr<Pool> pool, Handle handle, const HttpRequest& request)
-      : pool_(std::move(pool)), curl_(*pool_->curl), handle_(handle), canceled_(request.canceled), stall_timeout_(request.stall_timeout) {}
+      : pool_(std::move(pool)),
+        curl_(*pool_->curl),
+        handle_(handle),
+        canceled_(request.canceled),
+        stall_timeout_(request.stall_timeout) {}
 
   ~CurlResponse() override {
     if (added_) (void)curl_.remove_handle(handle_.multi, handle_.easy);
@@ -158,21 +191,26 @@ class CurlResponse final : public HttpResponse {
 
   Status Begin(const HttpRequest& request, HttpFailure* failure) {
     SetUp(request);
-    if (curl_.add_handle(handle_.multi, handle_.easy) != CURLM_OK) return UnavailableError("no connection can be made");
+    if (curl_.add_handle(handle_.multi, handle_.easy) != CURLM_OK)
+      return UnavailableError("no connection can be made");
     added_ = true;
-    const auto deadline = std::chrono::steady_clock::now() + request.dial_timeout + request.header_timeout;
+    const auto deadline =
+        std::chrono::steady_clock::now() + request.dial_timeout + request.header_timeout;
     while (!headers_done_ && !done_) {
       TRY(Step());
       if (headers_done_ || done_) break;
       TRY(Wait());
-      if (std::chrono::steady_clock::now() > deadline) return DeadlineExceededError("timeout awaiting response headers");
+      if (std::chrono::steady_clock::now() > deadline)
+        return DeadlineExceededError("timeout awaiting response headers");
     }
     if (!headers_done_) return Explain(request, failure);
     return Ok();
   }
 
   int status() const override { return status_; }
-  std::string StatusText() const override { return StrCat(status_, " ", reason_.empty() ? ReasonOf(status_) : std::string_view(reason_)); }
+  std::string StatusText() const override {
+    return StrCat(status_, " ", reason_.empty() ? ReasonOf(status_) : std::string_view(reason_));
+  }
   std::string Header(std::string_view name) const override {
     for (const auto& [key, value] : headers_) {
       if (key == name) return value;
@@ -213,7 +251,8 @@ class CurlResponse final : public HttpResponse {
  private:
   template <typename Value>
   void Set(CURLoption option, Value value) {
-    (void)curl_.setopt(handle_.easy, option, value);  // refused only for options that this library does not have
+    (void)curl_.setopt(handle_.easy, option,
+                       value);  // refused only for options that this library does not have
   }
 
   void SetUp(const HttpRequest& request) {
@@ -241,7 +280,8 @@ class CurlResponse final : public HttpResponse {
     } else {
       Set(CURLOPT_HTTPGET, 1L);
     }
-    for (const auto& [name, value] : request.headers) list_ = curl_.slist_append(list_, StrCat(name, ": ", value).c_str());
+    for (const auto& [name, value] : request.headers)
+      list_ = curl_.slist_append(list_, StrCat(name, ": ", value).c_str());
     list_ = curl_.slist_append(list_, "Expect:");
     Set(CURLOPT_HTTPHEADER, list_);
     SetUpTls(request.tls);
@@ -261,7 +301,9 @@ class CurlResponse final : public HttpResponse {
     }
   }
 
-  static size_t OnBody(char* data, size_t size, size_t count, void* self) { return static_cast<CurlResponse*>(self)->TakeBody({data, size * count}); }
+  static size_t OnBody(char* data, size_t size, size_t count, void* self) {
+    return static_cast<CurlResponse*>(self)->TakeBody({data, size * count});
+  }
   static size_t OnHeader(char* data, size_t size, size_t count, void* self) {
     return static_cast<CurlResponse*>(self)->TakeHeader({data, size * count}) ? size * count : 0;
   }
@@ -287,16 +329,20 @@ class CurlResponse final : public HttpResponse {
     if (line.starts_with("HTTP/")) {
       headers_.clear();
       const size_t space = line.find(' ');
-      const std::string_view rest = space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
+      const std::string_view rest =
+          space == std::string_view::npos ? std::string_view() : line.substr(space + 1);
       status_ = atoi(std::string(rest.substr(0, 3)).c_str());
       reason_ = rest.size() > 4 ? rest.substr(4) : std::string_view();
     } else if (line.empty()) {
       if (status_ >= 200) headers_done_ = true;
-    } else if (const size_t colon = line.find(':'); colon != std::string_view::npos && !headers_done_) {
+    } else if (const size_t colon = line.find(':');
+               colon != std::string_view::npos && !headers_done_) {
       std::string name(line.substr(0, colon));
-      std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+      std::transform(name.begin(), name.end(), name.begin(),
+                     [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
       std::string_view value = line.substr(colon + 1);
-      while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+      while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
+        value.remove_prefix(1);
       headers_.emplace_back(std::move(name), value);
     }
     return true;
@@ -305,7 +351,8 @@ class CurlResponse final : public HttpResponse {
   // Lets libcurl do what can be done without waiting.
   Status Step() {
     int running = 0;
-    if (curl_.perform(handle_.multi, &running) != CURLM_OK) return UnavailableError("connection lost");
+    if (curl_.perform(handle_.multi, &running) != CURLM_OK)
+      return UnavailableError("connection lost");
     int left = 0;
     while (const CURLMsg* message = curl_.info_read(handle_.multi, &left)) {
       if (message->msg != CURLMSG_DONE) continue;
@@ -332,7 +379,8 @@ class CurlResponse final : public HttpResponse {
       TRY(Step());
       if (filled_ > 0 || done_) break;
       TRY(Wait());
-      if (std::chrono::steady_clock::now() > deadline) return UnavailableError("no data for ", stall_timeout_.count() / 1000, " seconds");
+      if (std::chrono::steady_clock::now() > deadline)
+        return UnavailableError("no data for ", stall_timeout_.count() / 1000, " seconds");
     }
     return Ok();
   }
@@ -347,16 +395,26 @@ class CurlResponse final : public HttpResponse {
         long number = 0;
         (void)curl_.getinfo(handle_.easy, CURLINFO_OS_ERRNO, &number);
         kind = HttpFailure::kRefused;
-        std::string reason = number == 0 ? "connection refused" : strerror(static_cast<int>(number));
+        std::string reason =
+            number == 0 ? "connection refused" : strerror(static_cast<int>(number));
         if (!reason.empty()) reason[0] = static_cast<char>(tolower(reason[0]));
         out = UnavailableError("dial tcp ", address, ": connect: ", reason);
         break;
       }
-      case CURLE_COULDNT_RESOLVE_HOST: out = UnavailableError("dial tcp: lookup ", url.host, ": no such host"); break;
-      case CURLE_SSL_CONNECT_ERROR: kind = HttpFailure::kTls; break;
-      case CURLE_OPERATION_TIMEDOUT: out = DeadlineExceededError("dial tcp ", address, ": i/o timeout"); break;
-      case CURLE_GOT_NOTHING: out = UnavailableError("EOF"); break;
-      default: break;
+      case CURLE_COULDNT_RESOLVE_HOST:
+        out = UnavailableError("dial tcp: lookup ", url.host, ": no such host");
+        break;
+      case CURLE_SSL_CONNECT_ERROR:
+        kind = HttpFailure::kTls;
+        break;
+      case CURLE_OPERATION_TIMEDOUT:
+        out = DeadlineExceededError("dial tcp ", address, ": i/o timeout");
+        break;
+      case CURLE_GOT_NOTHING:
+        out = UnavailableError("EOF");
+        break;
+      default:
+        break;
     }
     if (failure != nullptr) *failure = kind;
     return out;
@@ -379,7 +437,7 @@ class CurlResponse final : public HttpResponse {
   size_t header_bytes_ = 0;
   std::span<char> want_;  // where Read wants its bytes, while it runs
   size_t filled_ = 0;
-  std::string ahead_;     // came with them or with the headers
+  std::string ahead_;  // came with them or with the headers
   size_t ahead_at_ = 0;
 };
 
@@ -388,7 +446,8 @@ class CurlResponse final : public HttpResponse {
 HttpClient::HttpClient() = default;
 HttpClient::~HttpClient() = default;
 
-Result<std::unique_ptr<HttpResponse>> HttpClient::Send(const HttpRequest& request, HttpFailure* failure) {
+Result<std::unique_ptr<HttpResponse>> HttpClient::Send(const HttpRequest& request,
+                                                       HttpFailure* failure) {
   if (failure != nullptr) *failure = HttpFailure::kOther;
   {
     static std::mutex mutex;  // the first requests of a client may come together
@@ -411,7 +470,8 @@ Result<std::string> ReadBody(HttpResponse& response, size_t limit) {
   while (true) {
     const size_t n = TRY(response.Read(buffer));
     if (n == 0) return out;
-    if (out.size() + n > limit) return ResourceExhaustedError("response is larger than ", limit, " bytes");
+    if (out.size() + n > limit)
+      return ResourceExhaustedError("response is larger than ", limit, " bytes");
     out.append(buffer, n);
   }
 }

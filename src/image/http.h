@@ -1,9 +1,11 @@
-// HTTP for registries: libcurl, loaded when the first request is made and never before (it costs 8 MB).
+// HTTP for registries: libcurl, loaded when the first request is made and never before (it costs 8
+// MB).
 //
-// A response is read like a file: Send returns when its headers are there, Read waits for bytes. Nothing is buffered
-// beyond 1 MiB for each response; a slow reader slows the sender. Connections are kept and used again.
-// Redirects, authentication and retries are the caller's business: none is followed or done here.
-// Threads: HttpClient any; one response, one thread at a time. Responses must not outlive their client.
+// A response is read like a file: Send returns when its headers are there, Read waits for bytes.
+// Nothing is buffered beyond 1 MiB for each response; a slow reader slows the sender. Connections
+// are kept and used again. Redirects, authentication and retries are the caller's business: none is
+// followed or done here. Threads: HttpClient any; one response, one thread at a time. Responses
+// must not outlive their client.
 #pragma once
 
 #include <chrono>
@@ -20,8 +22,9 @@
 namespace corten::image {
 
 struct TlsSettings {
-  std::vector<std::string> ca_files;                              // beside the system's
-  std::vector<std::pair<std::string, std::string>> client_pairs;  // certificate and key; the first is used
+  std::vector<std::string> ca_files;  // beside the system's
+  std::vector<std::pair<std::string, std::string>>
+      client_pairs;  // certificate and key; the first is used
   bool skip_verify = false;
   bool empty() const { return ca_files.empty() && client_pairs.empty() && !skip_verify; }
 };
@@ -49,8 +52,8 @@ class HttpResponse {
   // The first header of that name (lower case); "" if there is none.
   virtual std::string Header(std::string_view name) const = 0;
   virtual std::vector<std::string> Headers(std::string_view name) const = 0;
-  // At most buffer.size() bytes of the body; 0 is its end. kUnavailable: the connection broke or stalled ("unexpected EOF"
-  // where it ended early); kCanceled.
+  // At most buffer.size() bytes of the body; 0 is its end. kUnavailable: the connection broke or
+  // stalled ("unexpected EOF" where it ended early); kCanceled.
   virtual Result<size_t> Read(std::span<char> buffer) = 0;
 };
 
@@ -63,9 +66,11 @@ class HttpClient {
  public:
   HttpClient();
   ~HttpClient();
-  // kUnimplemented: libcurl.so.4 is not installed; kUnavailable: no connection (texts as Go's: `dial tcp HOST:PORT: connect:
-  // connection refused`, `lookup HOST: no such host`); kDeadlineExceeded; kCanceled. `failure` (may be null) tells the kind.
-  Result<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request, HttpFailure* failure = nullptr);
+  // kUnimplemented: libcurl.so.4 is not installed; kUnavailable: no connection (texts as Go's:
+  // `dial tcp HOST:PORT: connect: connection refused`, `lookup HOST: no such host`);
+  // kDeadlineExceeded; kCanceled. `failure` (may be null) tells the kind.
+  Result<std::unique_ptr<HttpResponse>> Send(const HttpRequest& request,
+                                             HttpFailure* failure = nullptr);
 
  private:
   struct Pool;

@@ -69,7 +69,8 @@ Result<std::vector<std::string>> Texts(const Json& entry, const char* key) {
   if (found == entry.end() || found->is_null()) return out;
   if (!found->is_array()) return InvalidArgumentError("manifest.json: ", key, " is not a list");
   for (const Json& text : *found) {
-    if (!text.is_string()) return InvalidArgumentError("manifest.json: ", key, " is not a list of strings");
+    if (!text.is_string())
+      return InvalidArgumentError("manifest.json: ", key, " is not a list of strings");
     out.push_back(text.get<std::string>());
   }
   return out;
@@ -83,7 +84,8 @@ Result<std::vector<DockerImage>> ParseDockerManifest(const std::string& text) {
     if (!entry.is_object()) return InvalidArgumentError("manifest.json: an entry is not an object");
     DockerImage image;
     const auto config = entry.find("Config");
-    if (config == entry.end() || !config->is_string()) return InvalidArgumentError("manifest.json: Config is missing");
+    if (config == entry.end() || !config->is_string())
+      return InvalidArgumentError("manifest.json: Config is missing");
     image.config = config->get<std::string>();
     image.repo_tags = TRY(Texts(entry, "RepoTags"));
     image.layers = TRY(Texts(entry, "Layers"));
@@ -94,7 +96,8 @@ Result<std::vector<DockerImage>> ParseDockerManifest(const std::string& text) {
 
 class Importer {
  public:
-  Importer(content::Store& store, const ImportOptions& options) : store_(store), options_(options) {}
+  Importer(content::Store& store, const ImportOptions& options)
+      : store_(store), options_(options) {}
 
   Result<model::Descriptor> Run(diff::ByteSource& source) {
     const std::unique_ptr<diff::ByteSource> plain = TRY(diff::OpenSniffed(source));
@@ -103,10 +106,12 @@ class Importer {
     for (size_t members = 0;; ++members) {
       Result<const diff::TarEntry*> next = tar.Next();
       // Wire: clients know this one as Go's reader says it.
-      if (!next.ok() && next.error().text() == "archive: invalid tar header") return UnknownError("archive/tar: invalid tar header");
+      if (!next.ok() && next.error().text() == "archive: invalid tar header")
+        return UnknownError("archive/tar: invalid tar header");
       const diff::TarEntry* entry = TRY(std::move(next));
       if (entry == nullptr) break;
-      if (members == kMaxMembers) return InvalidArgumentError("archive: more than ", kMaxMembers, " members");
+      if (members == kMaxMembers)
+        return InvalidArgumentError("archive: more than ", kMaxMembers, " members");
       TRY(TakeMember(tar, *entry));
     }
     TRY(tar.Drain());
@@ -123,7 +128,8 @@ class Importer {
   }
 
   Status TakeMember(diff::TarReader& tar, const diff::TarEntry& entry) {
-    if (entry.name.size() > kMaxName) return InvalidArgumentError("archive: a name is longer than ", kMaxName, " bytes");
+    if (entry.name.size() > kMaxName)
+      return InvalidArgumentError("archive: a name is longer than ", kMaxName, " bytes");
     const std::string name = CleanName(entry.name);
     if (entry.type == diff::kSymlink) {
       const size_t slash = name.rfind('/');
@@ -138,7 +144,8 @@ class Importer {
   }
 
   static Status ReadDocument(diff::TarReader& tar, const diff::TarEntry& entry, std::string* out) {
-    if (entry.size > static_cast<int64_t>(kMaxArchiveDocument)) return InvalidArgumentError(entry.name, ": larger than ", kMaxArchiveDocument, " bytes");
+    if (entry.size > static_cast<int64_t>(kMaxArchiveDocument))
+      return InvalidArgumentError(entry.name, ": larger than ", kMaxArchiveDocument, " bytes");
     out->assign(static_cast<size_t>(entry.size), '\0');  // holes of a sparse file are zeros
     while (true) {
       const diff::TarReader::Piece piece = TRY(tar.ReadPiece());
@@ -148,13 +155,15 @@ class Importer {
   }
 
   Status StoreFile(diff::TarReader& tar, const diff::TarEntry& entry, const std::string& name) {
-    if (entry.sparse) return InvalidArgumentError("archive: ", name, ": sparse files are not images");
+    if (entry.sparse)
+      return InvalidArgumentError("archive: ", name, ": sparse files are not images");
     const int64_t size = entry.size;
     const std::string ref = StrCat("tar-", name);
     std::unique_ptr<content::Writer> writer = TRY(store_.OpenWriter({ref, {}, size}));
     const content::IngestStatus status = TRY(writer->GetStatus());
     if (status.offset != 0) TRY(writer->Truncate(0));
-    Hasher hasher = Hasher::Sha256();  // the store's own digest is not told when the blob turns out to exist
+    Hasher hasher =
+        Hasher::Sha256();  // the store's own digest is not told when the blob turns out to exist
     while (true) {
       TRY(CheckCanceled());
       const diff::TarReader::Piece piece = TRY(tar.ReadPiece());
@@ -164,14 +173,16 @@ class Importer {
     }
     model::Descriptor blob;
     blob.size = size;
-    Result<model::Digest> digest = size <= kSmall ? model::Digest::Parse(hasher.Digest()) : writer->CurrentDigest();
+    Result<model::Digest> digest =
+        size <= kSmall ? model::Digest::Parse(hasher.Digest()) : writer->CurrentDigest();
     blob.digest = TRY(std::move(digest));
     TRY(Commit(*writer, blob, {}).Context(name));
     blobs_[name] = std::move(blob);
     return Ok();
   }
 
-  static Status Commit(content::Writer& writer, const model::Descriptor& blob, const model::Labels& labels) {
+  static Status Commit(content::Writer& writer, const model::Descriptor& blob,
+                       const model::Labels& labels) {
     const Result<model::Digest> done = writer.Commit({blob.size, blob.digest, labels});
     if (!done.ok() && !done.error().Is(Code::kAlreadyExists)) return done.error().Clone();
     return Ok();
@@ -182,7 +193,8 @@ class Importer {
     for (const auto& [name, first] : links_) {
       std::string target = first;
       for (int steps = 0; links_.contains(target); ++steps) {
-        if (steps == kMaxLinks) return InvalidArgumentError("archive: ", name, ": too many symbolic links");
+        if (steps == kMaxLinks)
+          return InvalidArgumentError("archive: ", name, ": too many symbolic links");
         target = links_[target];
       }
       if (const auto blob = blobs_.find(target); blob != blobs_.end()) found[name] = blob->second;
@@ -194,10 +206,13 @@ class Importer {
   Result<model::Descriptor> LayoutIndex() {
     const Json layout = TRY(ParseDocument(layout_, "oci-layout"));
     const auto version = layout.is_object() ? layout.find("imageLayoutVersion") : layout.end();
-    if (version == layout.end() || !version->is_string()) return InvalidArgumentError("oci-layout: imageLayoutVersion is missing");
-    if (version->get<std::string>() != "1.0.0") return InvalidArgumentError("unsupported OCI version ", version->get<std::string>());
+    if (version == layout.end() || !version->is_string())
+      return InvalidArgumentError("oci-layout: imageLayoutVersion is missing");
+    if (version->get<std::string>() != "1.0.0")
+      return InvalidArgumentError("unsupported OCI version ", version->get<std::string>());
     const auto index = blobs_.find("index.json");
-    if (index == blobs_.end()) return InvalidArgumentError("missing index.json in OCI layout 1.0.0");
+    if (index == blobs_.end())
+      return InvalidArgumentError("missing index.json in OCI layout 1.0.0");
     model::Descriptor out = index->second;
     out.media_type = model::media_type::kOciIndex;
     return out;
@@ -235,15 +250,21 @@ class Importer {
     return WriteIndex(entries);
   }
 
-  // Finds out how a layer is compressed; an uncompressed one may be replaced by its compressed form.
+  // Finds out how a layer is compressed; an uncompressed one may be replaced by its compressed
+  // form.
   Result<model::Descriptor> TypedLayer(model::Descriptor layer) {
     const std::unique_ptr<content::Reader> reader = TRY(store_.OpenReader(layer.digest));
     char first[diff::kSniffBytes] = {};
     const size_t n = TRY(reader->ReadAt(first, 0));
     switch (diff::Sniff({first, n})) {
-      case diff::Compression::kGzip: layer.media_type = model::media_type::kDockerLayerGzip; return layer;
-      case diff::Compression::kZstd: layer.media_type = model::media_type::kDockerLayerZstd; return layer;
-      case diff::Compression::kNone: break;
+      case diff::Compression::kGzip:
+        layer.media_type = model::media_type::kDockerLayerGzip;
+        return layer;
+      case diff::Compression::kZstd:
+        layer.media_type = model::media_type::kDockerLayerZstd;
+        return layer;
+      case diff::Compression::kNone:
+        break;
     }
     layer.media_type = model::media_type::kDockerLayer;
     const std::optional<model::Descriptor> known = TRY(KnownCompressed(layer.digest));
@@ -255,10 +276,11 @@ class Importer {
   // A gzip blob of this namespace whose label says that it unpacks to `plain`.
   Result<std::optional<model::Descriptor>> KnownCompressed(const model::Digest& plain) {
     std::vector<content::Info> candidates;
-    TRY(store_.Walk({StrCat("labels.\"", kUncompressed, "\"==", Quoted(plain.str()))}, [&](const content::Info& info) -> Status {
-      candidates.push_back(info);
-      return Ok();
-    }));
+    TRY(store_.Walk({StrCat("labels.\"", kUncompressed, "\"==", Quoted(plain.str()))},
+                    [&](const content::Info& info) -> Status {
+                      candidates.push_back(info);
+                      return Ok();
+                    }));
     for (const content::Info& info : candidates) {
       const std::unique_ptr<content::Reader> reader = TRY(store_.OpenReader(info.digest));
       char first[diff::kSniffBytes] = {};
@@ -287,11 +309,13 @@ class Importer {
       content::Writer& writer_;
       int64_t size_ = 0;
     };
-    std::unique_ptr<content::Writer> writer = TRY(store_.OpenWriter({StrCat("compress-blob-", layer.digest.str()), {}, 0}));
+    std::unique_ptr<content::Writer> writer =
+        TRY(store_.OpenWriter({StrCat("compress-blob-", layer.digest.str()), {}, 0}));
     const content::IngestStatus status = TRY(writer->GetStatus());
     if (status.offset != 0) TRY(writer->Truncate(0));
     ToWriter sink(*writer);
-    const std::unique_ptr<diff::Compressor> packer = TRY(diff::OpenCompressor(sink, diff::Compression::kGzip));
+    const std::unique_ptr<diff::Compressor> packer =
+        TRY(diff::OpenCompressor(sink, diff::Compression::kGzip));
     const auto buffer = std::make_unique<char[]>(kReadSize);
     for (int64_t at = 0;;) {
       TRY(CheckCanceled());
@@ -309,26 +333,32 @@ class Importer {
     return out;
   }
 
-  Result<model::Descriptor> WriteDocument(std::string_view kind, std::string_view media_type, const std::string& json,
+  Result<model::Descriptor> WriteDocument(std::string_view kind, std::string_view media_type,
+                                          const std::string& json,
                                           const std::vector<model::Descriptor>& children) {
     model::Descriptor out;
     out.media_type = media_type;
     out.size = static_cast<int64_t>(json.size());
     out.digest = TRY(model::Digest::Parse(Sha256Digest(json)));
-    TRY(content::WriteBlob(store_, StrCat(kind, "-", out.digest.str()), json, out, ChildLabels(children)));
+    TRY(content::WriteBlob(store_, StrCat(kind, "-", out.digest.str()), json, out,
+                           ChildLabels(children)));
     return out;
   }
 
-  Result<model::Descriptor> WriteManifest(const model::Descriptor& config, const std::vector<model::Descriptor>& layers) {
+  Result<model::Descriptor> WriteManifest(const model::Descriptor& config,
+                                          const std::vector<model::Descriptor>& layers) {
     std::vector<std::string> texts;
     std::vector<model::Descriptor> children = {config};
     for (const model::Descriptor& layer : layers) {
       texts.push_back(DescriptorJson(layer));
       children.push_back(layer);
     }
-    const std::string json = StrCat("{\"schemaVersion\":2,\"mediaType\":", JsonString(model::media_type::kDockerManifest),
-                                    ",\"config\":", DescriptorJson(config), ",\"layers\":", layers.empty() ? "null" : JsonList(texts), "}");
-    model::Descriptor out = TRY(WriteDocument("manifest", model::media_type::kDockerManifest, json, children));
+    const std::string json = StrCat(
+        "{\"schemaVersion\":2,\"mediaType\":", JsonString(model::media_type::kDockerManifest),
+        ",\"config\":", DescriptorJson(config),
+        ",\"layers\":", layers.empty() ? "null" : JsonList(texts), "}");
+    model::Descriptor out =
+        TRY(WriteDocument("manifest", model::media_type::kDockerManifest, json, children));
     const std::string config_json = TRY(content::ReadBlob(store_, config.digest, kMaxConfig));
     const ImageConfig parsed = TRY(ParseConfig(config_json));
     if (!parsed.platform.os.empty()) out.platform = parsed.platform;
@@ -338,11 +368,13 @@ class Importer {
   Result<model::Descriptor> WriteIndex(const std::vector<model::Descriptor>& entries) {
     std::vector<std::string> texts;
     for (const model::Descriptor& entry : entries) texts.push_back(DescriptorJson(entry));
-    const std::string json = StrCat("{\"schemaVersion\":2,\"manifests\":", entries.empty() ? "null" : JsonList(texts), "}");
+    const std::string json = StrCat(
+        "{\"schemaVersion\":2,\"manifests\":", entries.empty() ? "null" : JsonList(texts), "}");
     return WriteDocument("index", model::media_type::kOciIndex, json, entries);
   }
 
-  // Files up to here are hashed a second time rather than asking the store: a digest so far costs a message remotely.
+  // Files up to here are hashed a second time rather than asking the store: a digest so far costs a
+  // message remotely.
   static constexpr int64_t kSmall = 64 << 10;
 
   content::Store& store_;
@@ -355,7 +387,8 @@ class Importer {
 
 }  // namespace
 
-Result<model::Descriptor> ImportArchive(content::Store& store, diff::ByteSource& source, const ImportOptions& options) {
+Result<model::Descriptor> ImportArchive(content::Store& store, diff::ByteSource& source,
+                                        const ImportOptions& options) {
   return Importer(store, options).Run(source);
 }
 

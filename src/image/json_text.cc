@@ -14,12 +14,16 @@ size_t SequenceLength(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
   if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : (lead & 0xf0) == 0xe0 ? 3 : lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+  const size_t length = lead >= 0xc2 && lead <= 0xdf   ? 2
+                        : (lead & 0xf0) == 0xe0        ? 3
+                        : lead >= 0xf0 && lead <= 0xf4 ? 4
+                                                       : 0;
   if (length == 0 || text.size() < length) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xc0) != 0x80) return 0;
   }
-  if ((lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f)) return 0;  // overlong; surrogates
+  if ((lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f))
+    return 0;  // overlong; surrogates
   if ((lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f)) return 0;
   return length;
 }
@@ -32,14 +36,29 @@ void AppendEscape(unsigned value, std::string* out) {
 
 void AppendAscii(char c, std::string* out) {
   switch (c) {
-    case '"': out->append("\\\""); return;
-    case '\\': out->append("\\\\"); return;
-    case '\b': out->append("\\b"); return;
-    case '\f': out->append("\\f"); return;
-    case '\n': out->append("\\n"); return;
-    case '\r': out->append("\\r"); return;
-    case '\t': out->append("\\t"); return;
-    default: break;
+    case '"':
+      out->append("\\\"");
+      return;
+    case '\\':
+      out->append("\\\\");
+      return;
+    case '\b':
+      out->append("\\b");
+      return;
+    case '\f':
+      out->append("\\f");
+      return;
+    case '\n':
+      out->append("\\n");
+      return;
+    case '\r':
+      out->append("\\r");
+      return;
+    case '\t':
+      out->append("\\t");
+      return;
+    default:
+      break;
   }
   if (static_cast<unsigned char>(c) < 0x20 || c == '<' || c == '>' || c == '&') {
     AppendEscape(static_cast<unsigned char>(c), out);
@@ -96,7 +115,8 @@ std::string JsonList(const std::vector<std::string>& items) {
 }
 
 std::string PlatformJson(const model::Platform& platform) {
-  std::string out = StrCat("{\"architecture\":", JsonString(platform.architecture), ",\"os\":", JsonString(platform.os));
+  std::string out = StrCat("{\"architecture\":", JsonString(platform.architecture),
+                           ",\"os\":", JsonString(platform.os));
   if (!platform.os_version.empty()) out += ",\"os.version\":" + JsonString(platform.os_version);
   if (!platform.os_features.empty()) out += ",\"os.features\":" + TextList(platform.os_features);
   if (!platform.variant.empty()) out += ",\"variant\":" + JsonString(platform.variant);
@@ -104,12 +124,14 @@ std::string PlatformJson(const model::Platform& platform) {
 }
 
 std::string DescriptorJson(const model::Descriptor& descriptor) {
-  std::string out = StrCat("{\"mediaType\":", JsonString(descriptor.media_type), ",\"digest\":", JsonString(descriptor.digest.str()),
-                           ",\"size\":", descriptor.size);
+  std::string out =
+      StrCat("{\"mediaType\":", JsonString(descriptor.media_type),
+             ",\"digest\":", JsonString(descriptor.digest.str()), ",\"size\":", descriptor.size);
   if (!descriptor.urls.empty()) out += ",\"urls\":" + TextList(descriptor.urls);
   if (!descriptor.annotations.empty()) out += ",\"annotations\":" + MapJson(descriptor.annotations);
   if (descriptor.platform.has_value()) out += ",\"platform\":" + PlatformJson(*descriptor.platform);
-  if (!descriptor.artifact_type.empty()) out += ",\"artifactType\":" + JsonString(descriptor.artifact_type);
+  if (!descriptor.artifact_type.empty())
+    out += ",\"artifactType\":" + JsonString(descriptor.artifact_type);
   return out + "}";
 }
 

@@ -1,5 +1,5 @@
-// JSON as Go's encoder writes it, so that documents made here have the bytes, and digests, that containerd's have.
-// Pure functions; any thread.
+// JSON as Go's encoder writes it, so that documents made here have the bytes, and digests, that
+// containerd's have. Pure functions; any thread.
 #pragma once
 
 #include <string>
@@ -10,7 +10,8 @@
 
 namespace corten::image {
 
-// `text` in quotes. '<', '>', '&', U+2028 and U+2029 are escaped as Go does; bytes that are not UTF-8 become U+FFFD.
+// `text` in quotes. '<', '>', '&', U+2028 and U+2029 are escaped as Go does; bytes that are not
+// UTF-8 become U+FFFD.
 std::string JsonString(std::string_view text);
 // Members in the order of the OCI types; empty ones are left out.
 std::string DescriptorJson(const model::Descriptor& descriptor);
@@ -18,7 +19,8 @@ std::string PlatformJson(const model::Platform& platform);
 // "[a,b]" of texts that are JSON already.
 std::string JsonList(const std::vector<std::string>& items);
 
-// Whether brackets nest deeper than 64: such a document is refused before a parser recurses into it.
+// Whether brackets nest deeper than 64: such a document is refused before a parser recurses into
+// it.
 bool NestedTooDeep(std::string_view json);
 
 }  // namespace corten::image

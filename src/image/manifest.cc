@@ -35,9 +35,11 @@ Result<std::vector<std::string>> TextList(const Json& json, const char* key) {
   std::vector<std::string> out;
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return out;
-  if (!found->is_array() || found->size() > kMaxEntries) return InvalidArgumentError("field ", Quoted(key), ": not a list of strings");
+  if (!found->is_array() || found->size() > kMaxEntries)
+    return InvalidArgumentError("field ", Quoted(key), ": not a list of strings");
   for (const Json& entry : *found) {
-    if (!entry.is_string()) return InvalidArgumentError("field ", Quoted(key), ": not a list of strings");
+    if (!entry.is_string())
+      return InvalidArgumentError("field ", Quoted(key), ": not a list of strings");
     out.push_back(entry.get<std::string>());
   }
   return out;
@@ -49,7 +51,8 @@ Result<model::Labels> TextMap(const Json& json, const char* key) {
   if (found == json.end() || found->is_null()) return out;
   if (!found->is_object()) return InvalidArgumentError("field ", Quoted(key), ": not an object");
   for (const auto& [name, value] : found->items()) {
-    if (!value.is_string()) return InvalidArgumentError("field ", Quoted(key), ": values must be strings");
+    if (!value.is_string())
+      return InvalidArgumentError("field ", Quoted(key), ": values must be strings");
     out[name] = value.get<std::string>();
   }
   return out;
@@ -72,12 +75,14 @@ Result<model::Descriptor> ToDescriptor(const Json& json) {
   const std::string digest = TRY(Text(json, "digest"));
   out.digest = TRY(model::Digest::Parse(digest).Context(StrCat("descriptor ", Quoted(digest))));
   const auto size = json.find("size");
-  if (size == json.end() || !size->is_number_integer() || size->get<int64_t>() < 0) return InvalidArgumentError("descriptor ", digest, ": bad size");
+  if (size == json.end() || !size->is_number_integer() || size->get<int64_t>() < 0)
+    return InvalidArgumentError("descriptor ", digest, ": bad size");
   out.size = size->get<int64_t>();
   out.annotations = TRY(TextMap(json, "annotations"));
   out.urls = TRY(TextList(json, "urls"));
   out.artifact_type = TRY(Text(json, "artifactType"));
-  if (const auto platform = json.find("platform"); platform != json.end() && platform->is_object()) out.platform = TRY(ToPlatform(*platform));
+  if (const auto platform = json.find("platform"); platform != json.end() && platform->is_object())
+    out.platform = TRY(ToPlatform(*platform));
   return out;
 }
 
@@ -85,7 +90,8 @@ Result<std::vector<model::Descriptor>> ToDescriptors(const Json& json, const cha
   std::vector<model::Descriptor> out;
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return out;
-  if (!found->is_array() || found->size() > kMaxEntries) return InvalidArgumentError("field ", Quoted(key), ": not a list of at most ", kMaxEntries);
+  if (!found->is_array() || found->size() > kMaxEntries)
+    return InvalidArgumentError("field ", Quoted(key), ": not a list of at most ", kMaxEntries);
   for (const Json& entry : *found) {
     model::Descriptor descriptor = TRY(ToDescriptor(entry));
     out.push_back(std::move(descriptor));
@@ -95,7 +101,8 @@ Result<std::vector<model::Descriptor>> ToDescriptors(const Json& json, const cha
 
 Status RefuseSchema1(const Json& json, std::string_view what) {
   if (json.contains("fsLayers") || (json.contains("schemaVersion") && json["schemaVersion"] == 1)) {
-    return InvalidArgumentError(what, ": media type schema1 is not supported, rebuild the image in schema 2 or OCI form");
+    return InvalidArgumentError(
+        what, ": media type schema1 is not supported, rebuild the image in schema 2 or OCI form");
   }
   return Ok();
 }
@@ -105,7 +112,8 @@ Status RefuseSchema1(const Json& json, std::string_view what) {
 Result<Index> ParseIndex(std::string_view json) {
   const Json parsed = TRY(ParseObject(json, "index"));
   TRY(RefuseSchema1(parsed, "index"));
-  if (parsed.contains("config") || parsed.contains("layers")) return InvalidArgumentError("index: has fields of a manifest");
+  if (parsed.contains("config") || parsed.contains("layers"))
+    return InvalidArgumentError("index: has fields of a manifest");
   Index index;
   index.manifests = TRY(ToDescriptors(parsed, "manifests").Context("index"));
   return index;
@@ -142,7 +150,8 @@ Result<ImageConfig> ParseConfig(std::string_view json) {
   return config;
 }
 
-Result<std::vector<model::Descriptor>> Children(content::Store& store, const model::Descriptor& descriptor) {
+Result<std::vector<model::Descriptor>> Children(content::Store& store,
+                                                const model::Descriptor& descriptor) {
   if (model::IsIndexType(descriptor.media_type)) {
     const std::string json = TRY(content::ReadBlob(store, descriptor.digest, kMaxDocument));
     Index index = TRY(ParseIndex(json).Context(descriptor.digest.str()));
@@ -166,11 +175,13 @@ Result<model::Platform> PlatformOf(content::Store& store, const model::Descripto
   return config.platform;
 }
 
-Result<model::Descriptor> SelectManifest(content::Store& store, const model::Descriptor& target, const model::Platform& wanted) {
+Result<model::Descriptor> SelectManifest(content::Store& store, const model::Descriptor& target,
+                                         const model::Platform& wanted) {
   if (model::IsManifestType(target.media_type)) {
     const model::Platform platform = TRY(PlatformOf(store, target));
     if (!platform.os.empty() && model::PlatformMatch(wanted, platform) < 0) {
-      return NotFoundError("no match for platform ", model::FormatPlatform(wanted), " in manifest ", target.digest.str());
+      return NotFoundError("no match for platform ", model::FormatPlatform(wanted), " in manifest ",
+                           target.digest.str());
     }
     return target;
   }
@@ -181,15 +192,18 @@ Result<model::Descriptor> SelectManifest(content::Store& store, const model::Des
   std::vector<std::pair<int, const model::Descriptor*>> ranked;
   for (const model::Descriptor& child : children) {
     if (!model::IsManifestType(child.media_type) && !model::IsIndexType(child.media_type)) continue;
-    const int rank = child.platform.has_value() ? model::PlatformMatch(wanted, *child.platform) : 1000;
+    const int rank =
+        child.platform.has_value() ? model::PlatformMatch(wanted, *child.platform) : 1000;
     if (rank >= 0) ranked.emplace_back(rank, &child);
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [rank, child] : ranked) {
     Result<model::Descriptor> found = SelectManifest(store, *child, wanted);
     if (found.ok() || !found.error().Is(Code::kNotFound)) return found;
   }
-  return NotFoundError("no match for platform ", model::FormatPlatform(wanted), " in manifest ", target.digest.str());
+  return NotFoundError("no match for platform ", model::FormatPlatform(wanted), " in manifest ",
+                       target.digest.str());
 }
 
 model::Labels ChildLabels(const std::vector<model::Descriptor>& children) {
@@ -212,7 +226,8 @@ model::Labels ChildLabels(const std::vector<model::Descriptor>& children) {
   return labels;
 }
 
-Status LabelChildren(content::Store& store, const model::Descriptor& parent, const std::vector<model::Descriptor>& children) {
+Status LabelChildren(content::Store& store, const model::Descriptor& parent,
+                     const std::vector<model::Descriptor>& children) {
   if (children.empty()) return Ok();
   content::Info info;
   info.digest = parent.digest;
@@ -226,18 +241,25 @@ Status LabelChildren(content::Store& store, const model::Descriptor& parent, con
 std::vector<model::Digest> ChainIds(const std::vector<model::Digest>& diff_ids) {
   std::vector<model::Digest> out;
   for (const model::Digest& id : diff_ids) {
-    out.push_back(out.empty() ? id : model::Digest::Parse(Sha256Digest(StrCat(out.back().str(), " ", id.str()))).value());
+    out.push_back(
+        out.empty()
+            ? id
+            : model::Digest::Parse(Sha256Digest(StrCat(out.back().str(), " ", id.str()))).value());
   }
   return out;
 }
 
 std::string IngestRef(const model::Descriptor& descriptor) {
-  if (const auto name = descriptor.annotations.find("org.opencontainers.image.ref.name"); name != descriptor.annotations.end()) {
+  if (const auto name = descriptor.annotations.find("org.opencontainers.image.ref.name");
+      name != descriptor.annotations.end()) {
     return StrCat(name->second, "@", descriptor.digest.str());
   }
   const std::string& type = descriptor.media_type;
-  const std::string_view kind = model::IsManifestType(type) ? "manifest" : model::IsIndexType(type) ? "index" : model::IsLayerType(type) ? "layer"
-                                : model::IsConfigType(type) ? "config" : "unknown";
+  const std::string_view kind = model::IsManifestType(type) ? "manifest"
+                                : model::IsIndexType(type)  ? "index"
+                                : model::IsLayerType(type)  ? "layer"
+                                : model::IsConfigType(type) ? "config"
+                                                            : "unknown";
   return StrCat(kind, "-", descriptor.digest.str());
 }
 

@@ -16,7 +16,8 @@ void ProgressTracker::Line(const std::string& event) {
   sink_(progress);
 }
 
-void ProgressTracker::Root(const std::string& name, const std::string& event, const model::Descriptor& target) {
+void ProgressTracker::Root(const std::string& name, const std::string& event,
+                           const model::Descriptor& target) {
   if (!sink_) return;
   Progress progress;
   progress.event = event;
@@ -38,20 +39,23 @@ void ProgressTracker::Add(const model::Descriptor& blob, const model::Descriptor
   if (is_new || linked) Tell(blob, name, state, 0);
 }
 
-void ProgressTracker::Update(const model::Descriptor& blob, const std::string& event, int64_t bytes) {
+void ProgressTracker::Update(const model::Descriptor& blob, const std::string& event,
+                             int64_t bytes) {
   if (!sink_) return;
   const std::lock_guard lock(mutex_);
   const std::string name = IngestRef(blob);
   Blob& state = blobs_[name];
   if (state.event == "extracted") return;
-  if (event == "extracting" && state.event == "downloading") return;  // both at once: the bar shows the download
+  if (event == "extracting" && state.event == "downloading")
+    return;  // both at once: the bar shows the download
   const auto now = std::chrono::steady_clock::now();
   if (state.event == event && now - state.told < kInterval) return;
   state.event = event;
   Tell(blob, name, state, bytes);
 }
 
-void ProgressTracker::Tell(const model::Descriptor& blob, const std::string& name, Blob& state, int64_t bytes) {
+void ProgressTracker::Tell(const model::Descriptor& blob, const std::string& name, Blob& state,
+                           int64_t bytes) {
   state.told = std::chrono::steady_clock::now();
   Progress progress;
   progress.event = state.event;

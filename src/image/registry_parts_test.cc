@@ -46,13 +46,15 @@ server = "https://up.test"
   EXPECT_EQ(hosts[0].headers.size(), 3u);
   EXPECT_EQ(hosts[1].Base(), "https://a.test/sub");
   EXPECT_EQ(hosts[1].tls.ca_files, std::vector<std::string>{"/etc/h/a.crt"});
-  EXPECT_EQ(hosts[1].tls.client_pairs.at(0), std::make_pair(std::string("/etc/h/c.pem"), std::string("/k.pem")));
+  EXPECT_EQ(hosts[1].tls.client_pairs.at(0),
+            std::make_pair(std::string("/etc/h/c.pem"), std::string("/k.pem")));
   EXPECT_EQ(hosts[1].dial_timeout.count(), 2000);
   EXPECT_EQ(hosts[2].Base(), "https://up.test/v2");
 }
 
 TEST(HostsTest, MistakesNameTheLine) {
-  for (const char* text : {"[host.\"a\"]\ncapabilities = [\"fly\"]", "server = 3", "x = [", "[host.\"a\"]\nskip_verify = \"yes\"", "host = 1", "[$"}) {
+  for (const char* text : {"[host.\"a\"]\ncapabilities = [\"fly\"]", "server = 3", "x = [",
+                           "[host.\"a\"]\nskip_verify = \"yes\"", "host = 1", "[$"}) {
     const Result<std::vector<RegistryHost>> hosts = ParseHostsFile(text, "/", "i.test", {});
     ASSERT_FALSE(hosts.ok()) << text;
     EXPECT_NE(hosts.error().text().find("line "), std::string::npos) << hosts.error().text();
@@ -60,8 +62,9 @@ TEST(HostsTest, MistakesNameTheLine) {
 }
 
 TEST(AuthTest, ChallengesAreReadAndBearerComesFirst) {
-  const std::vector<Challenge> list =
-      ParseChallenges({R"(Basic realm="x")", "Digest qop=1", R"(Bearer Realm="https://t.test/token?a=\"b\"" , service=reg,scope="repository:a:pull x")"});
+  const std::vector<Challenge> list = ParseChallenges(
+      {R"(Basic realm="x")", "Digest qop=1",
+       R"(Bearer Realm="https://t.test/token?a=\"b\"" , service=reg,scope="repository:a:pull x")"});
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[0].scheme, "bearer");
   EXPECT_EQ(list[0].parameters.at("realm"), "https://t.test/token?a=\"b\"");
@@ -112,12 +115,14 @@ TEST(SaveTest, NamesOfAnArchiveFollowItsAnnotationsAndTheBase) {
   EXPECT_EQ(NamesFor(request, Named("base/a:1", "1"), Origin::kArchive), Names{"base/a:1"});
   EXPECT_EQ(NamesFor(request, Named("baser/a:1", "1"), Origin::kArchive), Names{});
   request.extra_references[0].add_digest = true;
-  EXPECT_EQ(NamesFor(request, Named("", "1"), Origin::kArchive), (Names{"base:1", "base@" + digest}));
+  EXPECT_EQ(NamesFor(request, Named("", "1"), Origin::kArchive),
+            (Names{"base:1", "base@" + digest}));
   request.extra_references[0].skip_named_digest = true;
   EXPECT_EQ(NamesFor(request, Named("", "1"), Origin::kArchive), Names{"base:1"});
   EXPECT_EQ(NamesFor(request, Named("", ""), Origin::kArchive), Names{"base@" + digest});
   request.name = "index:1";
-  EXPECT_EQ(NamesFor(request, Named("", ""), Origin::kRequest), (Names{"index:1", "base@" + digest}));
+  EXPECT_EQ(NamesFor(request, Named("", ""), Origin::kRequest),
+            (Names{"index:1", "base@" + digest}));
 }
 
 TEST(TreeTest, OtherPlatformsKeepTheirDocumentsOnlyIfAsked) {
@@ -126,7 +131,8 @@ TEST(TreeTest, OtherPlatformsKeepTheirDocumentsOnlyIfAsked) {
   model::Descriptor index;
   index.media_type = model::media_type::kOciIndex;
   std::vector<model::Descriptor> manifests(2);
-  for (model::Descriptor& manifest : manifests) manifest.media_type = model::media_type::kOciManifest;
+  for (model::Descriptor& manifest : manifests)
+    manifest.media_type = model::media_type::kOciManifest;
   manifests[0].platform = model::Platform{"linux", "arm64", "", "", {}};
   manifests[1].platform = model::Platform{"linux", "amd64", "", "", {}};
   EXPECT_EQ(WantedChildren(request, index, manifests).size(), 1u);

@@ -14,17 +14,20 @@ constexpr int kPutTries = 8;
 
 bool Begins(const std::string& name, const std::string& base) {
   if (!name.starts_with(base)) return false;
-  return name.size() == base.size() || name[base.size()] == '/' || name[base.size()] == ':' || name[base.size()] == '@';
+  return name.size() == base.size() || name[base.size()] == '/' || name[base.size()] == ':' ||
+         name[base.size()] == '@';
 }
 
 void AddName(std::string name, std::vector<std::string>* names) {
-  if (std::find(names->begin(), names->end(), name) == names->end()) names->push_back(std::move(name));
+  if (std::find(names->begin(), names->end(), name) == names->end())
+    names->push_back(std::move(name));
 }
 
 }  // namespace
 
 std::string NameInArchive(const model::Labels& annotations, const std::string& base, bool any) {
-  if (const auto full = annotations.find(kFullName); full != annotations.end() && !full->second.empty()) {
+  if (const auto full = annotations.find(kFullName);
+      full != annotations.end() && !full->second.empty()) {
     return any || Begins(full->second, base) ? full->second : std::string();
   }
   const auto ref = annotations.find(kRefName);
@@ -33,14 +36,16 @@ std::string NameInArchive(const model::Labels& annotations, const std::string& b
   return any || Begins(ref->second, base) ? ref->second : std::string();
 }
 
-std::vector<std::string> NamesFor(const StoreRequest& request, const model::Descriptor& target, Origin origin) {
+std::vector<std::string> NamesFor(const StoreRequest& request, const model::Descriptor& target,
+                                  Origin origin) {
   std::vector<std::string> names;
   if (origin == Origin::kArchive) {
     for (const ExtraReference& extra : request.extra_references) {
       if (!extra.is_prefix) continue;
       const std::string name = NameInArchive(target.annotations, extra.name, extra.allow_overwrite);
       if (!name.empty()) AddName(name, &names);
-      if (extra.add_digest && (name.empty() || !extra.skip_named_digest)) AddName(StrCat(extra.name, "@", target.digest.str()), &names);
+      if (extra.add_digest && (name.empty() || !extra.skip_named_digest))
+        AddName(StrCat(extra.name, "@", target.digest.str()), &names);
     }
     return names;
   }
@@ -55,18 +60,23 @@ std::vector<std::string> NamesFor(const StoreRequest& request, const model::Desc
   return names;
 }
 
-Result<metadata::Image> PutImage(metadata::ImageStore& images, const model::Scope& scope, metadata::Image image) {
+Result<metadata::Image> PutImage(metadata::ImageStore& images, const model::Scope& scope,
+                                 metadata::Image image) {
   // Somebody may delete or create the name between two calls.
   for (int attempt = 0;; ++attempt) {
     Result<metadata::Image> created = images.Create(scope, image, std::nullopt);
     if (created.ok() || !created.error().Is(Code::kAlreadyExists)) return created;
     Result<metadata::Image> updated = images.Update(scope, image, {}, std::nullopt);
-    if (updated.ok() || !updated.error().Is(Code::kNotFound) || attempt == kPutTries) return updated;
+    if (updated.ok() || !updated.error().Is(Code::kNotFound) || attempt == kPutTries)
+      return updated;
   }
 }
 
-Result<std::vector<metadata::Image>> SaveImages(metadata::ImageStore& images, const model::Scope& scope, const StoreRequest& request,
-                                                const model::Descriptor& target, Origin origin, Time now) {
+Result<std::vector<metadata::Image>> SaveImages(metadata::ImageStore& images,
+                                                const model::Scope& scope,
+                                                const StoreRequest& request,
+                                                const model::Descriptor& target, Origin origin,
+                                                Time now) {
   std::vector<metadata::Image> out;
   for (const std::string& name : NamesFor(request, target, origin)) {
     metadata::Image image;
@@ -77,7 +87,8 @@ Result<std::vector<metadata::Image>> SaveImages(metadata::ImageStore& images, co
       image.labels[std::string(kBackReference)] = request.name;
       image.labels[std::string(kExpire)] = FormatRfc3339({now.seconds, 0});
     }
-    metadata::Image saved = TRY(PutImage(images, scope, std::move(image)).Context("failed to store image"));
+    metadata::Image saved =
+        TRY(PutImage(images, scope, std::move(image)).Context("failed to store image"));
     out.push_back(std::move(saved));
   }
   return out;

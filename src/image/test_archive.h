@@ -24,7 +24,8 @@ class StringSink final : public diff::ByteSink {
 // Gives out a string in pieces.
 class StringSource final : public diff::ByteSource {
  public:
-  explicit StringSource(std::string data, size_t piece = 1000) : data_(std::move(data)), piece_(piece) {}
+  explicit StringSource(std::string data, size_t piece = 1000)
+      : data_(std::move(data)), piece_(piece) {}
   Result<size_t> Read(std::span<char> buffer) override {
     const size_t n = std::min({buffer.size(), piece_, data_.size() - at_});
     data_.copy(buffer.data(), n, at_);
@@ -72,6 +73,8 @@ inline model::Descriptor Describe(std::string_view media_type, const std::string
   return out;
 }
 
-inline std::string BlobName(const model::Descriptor& blob) { return StrCat("blobs/sha256/", blob.digest.hex()); }
+inline std::string BlobName(const model::Descriptor& blob) {
+  return StrCat("blobs/sha256/", blob.digest.hex());
+}
 
 }  // namespace corten::image

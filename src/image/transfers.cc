@@ -18,7 +18,8 @@ constexpr int64_t kLeaseSeconds = 24 * 3600;
 // The caller's scope, or one with a lease that ends with the journey.
 class Leased {
  public:
-  static Result<std::unique_ptr<Leased>> Take(const TransferOptions& options, const model::Scope& scope) {
+  static Result<std::unique_ptr<Leased>> Take(const TransferOptions& options,
+                                              const model::Scope& scope) {
     auto leased = std::make_unique<Leased>();
     leased->scope_ = scope;
     if (!scope.lease.empty()) return leased;
@@ -32,7 +33,8 @@ class Leased {
     return leased;
   }
   ~Leased() {
-    if (leases_ != nullptr) (void)leases_->Delete(scope_.ns, scope_.lease, /*synchronous=*/false);  // else it expires
+    if (leases_ != nullptr)
+      (void)leases_->Delete(scope_.ns, scope_.lease, /*synchronous=*/false);  // else it expires
   }
   const model::Scope& scope() const { return scope_; }
 
@@ -49,11 +51,12 @@ struct Workplace {
   Canceled canceled;
 };
 
-Status UnpackInto(const TransferOptions& options, const Workplace& at, const UnpackTarget& target, const model::Descriptor& manifest,
-                  const OpenLayer& open_layer) {
+Status UnpackInto(const TransferOptions& options, const Workplace& at, const UnpackTarget& target,
+                  const model::Descriptor& manifest, const OpenLayer& open_layer) {
   Unpacking unpacking;
   unpacking.content = at.content.get();
-  const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(options.stores->Snapshots(at.scope, target.snapshotter));
+  const std::unique_ptr<snapshot::Snapshotter> snapshots =
+      TRY(options.stores->Snapshots(at.scope, target.snapshotter));
   unpacking.snapshots = snapshots.get();
   unpacking.snapshotter = target.snapshotter;
   unpacking.can_rebase = target.can_rebase;
@@ -65,7 +68,9 @@ Status UnpackInto(const TransferOptions& options, const Workplace& at, const Unp
   unpacking.parallel = options.max_unpacks;
   unpacking.sync_fs = options.sync_fs;
   unpacking.max_layer_bytes = options.max_layer_bytes;
-  unpacking.progress = [&at](const Progress& progress) { at.tracker->Update(progress.descriptor, progress.event, progress.progress); };
+  unpacking.progress = [&at](const Progress& progress) {
+    at.tracker->Update(progress.descriptor, progress.event, progress.progress);
+  };
   unpacking.canceled = at.canceled;
   const std::string chain = TRY(UnpackManifest(unpacking, manifest));
   return Ok();
@@ -78,7 +83,9 @@ Status Transfers::CheckUnpacks(const StoreRequest& request) const {
   for (const UnpackWish& wish : request.unpacks) {
     for (const UnpackTarget& target : options_.unpack) {
       if (!wish.snapshotter.empty() && wish.snapshotter != target.snapshotter) continue;
-      if (wish.platform.os.empty() || (options_.any_architecture ? wish.platform.os == target.platform.os : Rank({target.platform}, wish.platform) >= 0)) {
+      if (wish.platform.os.empty() ||
+          (options_.any_architecture ? wish.platform.os == target.platform.os
+                                     : Rank({target.platform}, wish.platform) >= 0)) {
         return Ok();
       }
     }
@@ -86,20 +93,24 @@ Status Transfers::CheckUnpacks(const StoreRequest& request) const {
   return InvalidArgumentError("unable to initialize unpacker: no unpack platforms defined");
 }
 
-const UnpackTarget* Transfers::TargetFor(const StoreRequest& request, const model::Platform& platform) const {
+const UnpackTarget* Transfers::TargetFor(const StoreRequest& request,
+                                         const model::Platform& platform) const {
   if (platform.os.empty()) return nullptr;
   for (const UnpackWish& wish : request.unpacks) {
     if (!wish.platform.os.empty() && Rank({wish.platform}, platform) < 0) continue;
     for (const UnpackTarget& target : options_.unpack) {
       if (!wish.snapshotter.empty() && wish.snapshotter != target.snapshotter) continue;
-      if (options_.any_architecture ? target.platform.os == platform.os : Rank({target.platform}, platform) >= 0) return &target;
+      if (options_.any_architecture ? target.platform.os == platform.os
+                                    : Rank({target.platform}, platform) >= 0)
+        return &target;
     }
   }
   return nullptr;
 }
 
-Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive, const StoreRequest& request, bool compress,
-                         const ProgressSink& progress, const Canceled& canceled) {
+Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive,
+                         const StoreRequest& request, bool compress, const ProgressSink& progress,
+                         const Canceled& canceled) {
   const std::unique_ptr<Leased> lease = TRY(Leased::Take(options_, caller));
   ProgressTracker tracker(progress);
   tracker.Line("Importing");
@@ -111,15 +122,17 @@ Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive, 
 
   TRY(CheckUnpacks(request));
   std::vector<model::Descriptor> manifests;
-  TRY(WalkTree(*at.content, request, index, [&](const model::Descriptor& blob, const model::Descriptor*) -> Status {
-    if (canceled && canceled()) return CanceledError("import: canceled");
-    if (model::IsManifestType(blob.media_type)) {
-      manifests.push_back(blob);
-    } else if (!model::IsIndexType(blob.media_type)) {
-      const content::Info there = TRY(at.content->GetInfo(blob.digest));  // named by the image, so it must be there
-    }
-    return Ok();
-  }));
+  TRY(WalkTree(*at.content, request, index,
+               [&](const model::Descriptor& blob, const model::Descriptor*) -> Status {
+                 if (canceled && canceled()) return CanceledError("import: canceled");
+                 if (model::IsManifestType(blob.media_type)) {
+                   manifests.push_back(blob);
+                 } else if (!model::IsIndexType(blob.media_type)) {
+                   const content::Info there = TRY(at.content->GetInfo(
+                       blob.digest));  // named by the image, so it must be there
+                 }
+                 return Ok();
+               }));
   if (!request.unpacks.empty()) {
     for (const model::Descriptor& manifest : manifests) {
       const model::Platform platform = TRY(PlatformOf(*at.content, manifest));
@@ -127,11 +140,14 @@ Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive, 
       if (target != nullptr) TRY(UnpackInto(options_, at, *target, manifest, {}));
     }
   }
-  std::vector<metadata::Image> saved = TRY(SaveImages(*options_.images, at.scope, request, index, Origin::kRequest, options_.clock()));
+  std::vector<metadata::Image> saved = TRY(
+      SaveImages(*options_.images, at.scope, request, index, Origin::kRequest, options_.clock()));
   const std::vector<model::Descriptor> entries = TRY(Children(*at.content, index));
   for (const model::Descriptor& entry : entries) {
-    if (entry.annotations.contains("io.containerd.manifest.subject")) continue;  // a referrer, not an image
-    std::vector<metadata::Image> more = TRY(SaveImages(*options_.images, at.scope, request, entry, Origin::kArchive, options_.clock()));
+    if (entry.annotations.contains("io.containerd.manifest.subject"))
+      continue;  // a referrer, not an image
+    std::vector<metadata::Image> more = TRY(
+        SaveImages(*options_.images, at.scope, request, entry, Origin::kArchive, options_.clock()));
     for (metadata::Image& image : more) saved.push_back(std::move(image));
   }
   for (const metadata::Image& image : saved) tracker.Root(image.name, "saved", image.target);
@@ -139,7 +155,8 @@ Status Transfers::Import(const model::Scope& caller, diff::ByteSource& archive, 
   return Ok();
 }
 
-Result<std::vector<metadata::Image>> Transfers::Find(const model::Scope& scope, const StoreRequest& source) {
+Result<std::vector<metadata::Image>> Transfers::Find(const model::Scope& scope,
+                                                     const StoreRequest& source) {
   std::vector<metadata::Image> out;
   if (!source.name.empty()) {
     metadata::Image image = TRY(options_.images->Get(scope.ns, source.name));
@@ -159,7 +176,8 @@ Result<std::vector<metadata::Image>> Transfers::Find(const model::Scope& scope, 
   return out;
 }
 
-Status Transfers::Export(const model::Scope& scope, const StoreRequest& source, diff::ByteSink& archive, ExportOptions options,
+Status Transfers::Export(const model::Scope& scope, const StoreRequest& source,
+                         diff::ByteSink& archive, ExportOptions options,
                          const ProgressSink& progress) {
   ProgressTracker tracker(progress);
   tracker.Line("Exporting");
@@ -171,27 +189,36 @@ Status Transfers::Export(const model::Scope& scope, const StoreRequest& source, 
   return Ok();
 }
 
-Status Transfers::Tag(const model::Scope& scope, const StoreRequest& source, const StoreRequest& destination) {
-  if (source.name.empty() || destination.name.empty()) return InvalidArgumentError("tag: image name is missing");
+Status Transfers::Tag(const model::Scope& scope, const StoreRequest& source,
+                      const StoreRequest& destination) {
+  if (source.name.empty() || destination.name.empty())
+    return InvalidArgumentError("tag: image name is missing");
   const metadata::Image image = TRY(options_.images->Get(scope.ns, source.name));
   StoreRequest request = destination;
   if (request.labels.empty()) request.labels = image.labels;
-  const std::vector<metadata::Image> saved = TRY(SaveImages(*options_.images, scope, request, image.target, Origin::kRequest, options_.clock()));
+  const std::vector<metadata::Image> saved = TRY(SaveImages(
+      *options_.images, scope, request, image.target, Origin::kRequest, options_.clock()));
   return Ok();
 }
 
 // One pull, once its lease and registry are there.
 class Puller {
  public:
-  Puller(const Transfers& transfers, const StoreRequest& request, const Workplace& at, Registry* registry)
-      : transfers_(transfers), options_(transfers.options_), request_(request), at_(at),
+  Puller(const Transfers& transfers, const StoreRequest& request, const Workplace& at,
+         Registry* registry)
+      : transfers_(transfers),
+        options_(transfers.options_),
+        request_(request),
+        at_(at),
         fetcher_(at.content.get(), registry, at.tracker, at.canceled) {}
 
   Status Run(const model::Descriptor& root) {
     TRY(FetchDocuments(root));
-    TRY(ForEachAtOnce(configs_.size(), options_.max_downloads, [&](size_t i) { return fetcher_.Fetch(configs_[i]); }));
+    TRY(ForEachAtOnce(configs_.size(), options_.max_downloads,
+                      [&](size_t i) { return fetcher_.Fetch(configs_[i]); }));
     TRY(UnpackManifests());
-    return ForEachAtOnce(layers_.size(), options_.max_downloads, [&](size_t i) { return fetcher_.Fetch(layers_[i]); });
+    return ForEachAtOnce(layers_.size(), options_.max_downloads,
+                         [&](size_t i) { return fetcher_.Fetch(layers_[i]); });
   }
 
  private:
@@ -206,8 +233,10 @@ class Puller {
     std::set<model::Digest> seen = {root.digest};
     std::vector<Document> level = {{root, {}}};
     for (int depth = 0; !level.empty(); ++depth) {
-      if (depth == kMaxDepth) return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
-      TRY(ForEachAtOnce(level.size(), options_.max_downloads, [&](size_t i) { return FetchDocument(&level[i]); }));
+      if (depth == kMaxDepth)
+        return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
+      TRY(ForEachAtOnce(level.size(), options_.max_downloads,
+                        [&](size_t i) { return FetchDocument(&level[i]); }));
       std::vector<Document> next;
       for (const Document& document : level) {
         const bool is_manifest = model::IsManifestType(document.blob.media_type);
@@ -230,7 +259,9 @@ class Puller {
   }
 
   Status FetchDocument(Document* document) {
-    if (document->blob.size > kMaxDocument) return ResourceExhaustedError("rejecting ", document->blob.size, " byte manifest ", document->blob.digest.str());
+    if (document->blob.size > kMaxDocument)
+      return ResourceExhaustedError("rejecting ", document->blob.size, " byte manifest ",
+                                    document->blob.digest.str());
     TRY(fetcher_.Fetch(document->blob));
     std::vector<model::Descriptor> children = TRY(Children(*at_.content, document->blob));
     TRY(LabelChildren(*at_.content, document->blob, children));
@@ -244,11 +275,13 @@ class Puller {
     std::set<std::pair<model::Digest, std::string>> done;
     for (const model::Descriptor& manifest : manifests_) {
       Result<model::Platform> platform = PlatformOf(*at_.content, manifest);
-      if (!platform.ok() && platform.error().Is(Code::kInvalidArgument)) continue;  // an artifact, whose config is no image's
+      if (!platform.ok() && platform.error().Is(Code::kInvalidArgument))
+        continue;  // an artifact, whose config is no image's
       if (!platform.ok()) return std::move(platform).TakeError();
       if (!request_.platforms.empty() && Rank(request_.platforms, *platform) < 0) continue;
       const UnpackTarget* target = transfers_.TargetFor(request_, *platform);
-      if (target == nullptr || !done.insert({manifest.digest, target->snapshotter}).second) continue;
+      if (target == nullptr || !done.insert({manifest.digest, target->snapshotter}).second)
+        continue;
       OpenLayer open;
       std::set<model::Digest> own;
       const std::vector<model::Descriptor> children = TRY(Children(*at_.content, manifest));
@@ -257,13 +290,15 @@ class Puller {
       }
       if (options_.applier != nullptr) {
         open = [this](const model::Descriptor& layer) { return fetcher_.Open(layer); };
-        std::erase_if(layers_, [&](const model::Descriptor& layer) { return own.contains(layer.digest); });
+        std::erase_if(layers_,
+                      [&](const model::Descriptor& layer) { return own.contains(layer.digest); });
       } else {
         std::vector<model::Descriptor> mine;
         for (const model::Descriptor& layer : layers_) {
           if (own.contains(layer.digest)) mine.push_back(layer);
         }
-        TRY(ForEachAtOnce(mine.size(), options_.max_downloads, [&](size_t i) { return fetcher_.Fetch(mine[i]); }));
+        TRY(ForEachAtOnce(mine.size(), options_.max_downloads,
+                          [&](size_t i) { return fetcher_.Fetch(mine[i]); }));
       }
       TRY(UnpackInto(options_, at_, *target, manifest, open));
     }
@@ -281,7 +316,8 @@ class Puller {
   std::vector<model::Descriptor> layers_;
 };
 
-Status Transfers::Pull(const model::Scope& caller, const std::string& reference, const RegistryOptions& registry_options, const StoreRequest& request,
+Status Transfers::Pull(const model::Scope& caller, const std::string& reference,
+                       const RegistryOptions& registry_options, const StoreRequest& request,
                        const ProgressSink& progress, const Canceled& canceled) {
   const std::unique_ptr<Leased> lease = TRY(Leased::Take(options_, caller));
   ProgressTracker tracker(progress);
@@ -289,14 +325,16 @@ Status Transfers::Pull(const model::Scope& caller, const std::string& reference,
   tracker.Line(StrCat("Resolving from ", from));
   RegistryOptions with_cancel = registry_options;
   with_cancel.canceled = canceled;
-  const std::unique_ptr<Registry> registry = TRY(Registry::Open(reference, std::move(with_cancel)).Context("failed to resolve image"));
+  const std::unique_ptr<Registry> registry =
+      TRY(Registry::Open(reference, std::move(with_cancel)).Context("failed to resolve image"));
   const model::Descriptor root = TRY(registry->Resolve().Context("failed to resolve image"));
   tracker.Line(StrCat("Pulling from ", from));
   tracker.Root(request.name.empty() ? reference : request.name, "fetching image content", root);
   TRY(CheckUnpacks(request));
   Workplace at{lease->scope(), options_.stores->Content(lease->scope()), &tracker, canceled};
   TRY(Puller(*this, request, at, registry.get()).Run(root));
-  const std::vector<metadata::Image> saved = TRY(SaveImages(*options_.images, at.scope, request, root, Origin::kRequest, options_.clock()));
+  const std::vector<metadata::Image> saved = TRY(
+      SaveImages(*options_.images, at.scope, request, root, Origin::kRequest, options_.clock()));
   if (saved.empty()) return NotFoundError("no image name found");
   for (const metadata::Image& image : saved) tracker.Root(image.name, "saved", image.target);
   tracker.Line(StrCat("Completed pull from ", from));

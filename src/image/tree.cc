@@ -25,34 +25,45 @@ int Rank(const std::vector<model::Platform>& wishes, const model::Platform& plat
   const model::Platform image = model::NormalizePlatform(platform);
   for (size_t i = 0; i < wishes.size(); ++i) {
     const model::Platform wish = model::NormalizePlatform(wishes[i]);
-    const bool has_features = std::all_of(image.os_features.begin(), image.os_features.end(), [&](const std::string& feature) {
-      return std::find(wish.os_features.begin(), wish.os_features.end(), feature) != wish.os_features.end();
-    });
-    if (wish.os == image.os && wish.architecture == image.architecture && wish.variant == image.variant && has_features) return static_cast<int>(i);
+    const bool has_features = std::all_of(
+        image.os_features.begin(), image.os_features.end(), [&](const std::string& feature) {
+          return std::find(wish.os_features.begin(), wish.os_features.end(), feature) !=
+                 wish.os_features.end();
+        });
+    if (wish.os == image.os && wish.architecture == image.architecture &&
+        wish.variant == image.variant && has_features)
+      return static_cast<int>(i);
   }
   return -1;
 }
 
-std::vector<model::Descriptor> WantedChildren(const StoreRequest& request, const model::Descriptor& parent, std::vector<model::Descriptor> children) {
+std::vector<model::Descriptor> WantedChildren(const StoreRequest& request,
+                                              const model::Descriptor& parent,
+                                              std::vector<model::Descriptor> children) {
   if (model::IsManifestType(parent.media_type)) {
     if (request.all_metadata && !Suits(request, parent)) {
-      std::erase_if(children, [](const model::Descriptor& child) { return model::IsLayerType(child.media_type); });
+      std::erase_if(children, [](const model::Descriptor& child) {
+        return model::IsLayerType(child.media_type);
+      });
     }
     return children;
   }
-  if (!request.all_metadata) std::erase_if(children, [&](const model::Descriptor& child) { return !Suits(request, child); });
+  if (!request.all_metadata)
+    std::erase_if(children, [&](const model::Descriptor& child) { return !Suits(request, child); });
   if (request.manifest_limit > 0 && model::IsIndexType(parent.media_type)) {
     const auto rank = [&](const model::Descriptor& child) {
       const int found = child.platform.has_value() ? Rank(request.platforms, *child.platform) : -1;
       return found < 0 ? INT32_MAX : found;
     };
-    std::stable_sort(children.begin(), children.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    std::stable_sort(children.begin(), children.end(),
+                     [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
     if (children.size() > request.manifest_limit) children.resize(request.manifest_limit);
   }
   return children;
 }
 
-Status WalkTree(content::Store& store, const StoreRequest& request, const model::Descriptor& root, const VisitBlob& visit) {
+Status WalkTree(content::Store& store, const StoreRequest& request, const model::Descriptor& root,
+                const VisitBlob& visit) {
   struct Item {
     model::Descriptor blob;
     model::Descriptor parent;
@@ -65,10 +76,12 @@ Status WalkTree(content::Store& store, const StoreRequest& request, const model:
     TRY(visit(item.blob, item.depth == 0 ? nullptr : &item.parent));
     std::vector<model::Descriptor> children = TRY(Children(store, item.blob));
     if (children.empty()) continue;
-    if (item.depth == kMaxDepth) return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
+    if (item.depth == kMaxDepth)
+      return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
     TRY(LabelChildren(store, item.blob, children));
     for (model::Descriptor& child : WantedChildren(request, item.blob, std::move(children))) {
-      if (seen.insert(child.digest).second) queue.push_back({std::move(child), item.blob, item.depth + 1});
+      if (seen.insert(child.digest).second)
+        queue.push_back({std::move(child), item.blob, item.depth + 1});
     }
   }
   return Ok();
@@ -91,7 +104,8 @@ Status ForEachAtOnce(size_t count, int limit, const std::function<Status(size_t)
     }
   };
   std::vector<std::thread> threads;
-  for (size_t t = 1; t < std::min(count, static_cast<size_t>(std::max(limit, 1))); ++t) threads.emplace_back(run);
+  for (size_t t = 1; t < std::min(count, static_cast<size_t>(std::max(limit, 1))); ++t)
+    threads.emplace_back(run);
   run();
   for (std::thread& thread : threads) thread.join();
   if (problem.has_value()) return std::move(*problem);

@@ -35,14 +35,17 @@ class BlobSource final : public diff::ByteSource {
 std::string ExtractKey(const std::string& chain_id) {
   unsigned char raw[3] = {};
   (void)!getrandom(raw, sizeof(raw), 0);  // a clash is answered by Prepare and tried again
-  static constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  const uint32_t bits = static_cast<uint32_t>(raw[0]) << 16 | static_cast<uint32_t>(raw[1]) << 8 | raw[2];
+  static constexpr char kLetters[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  const uint32_t bits =
+      static_cast<uint32_t>(raw[0]) << 16 | static_cast<uint32_t>(raw[1]) << 8 | raw[2];
   std::string letters;
   for (int shift = 18; shift >= 0; shift -= 6) letters.push_back(kLetters[(bits >> shift) & 63]);
   return StrCat("extract-", Now().nanos, "-", letters, " ", chain_id);
 }
 
-// An applier must see a parentless overlay snapshot as an upper directory, so that deletions become overlay's marks.
+// An applier must see a parentless overlay snapshot as an upper directory, so that deletions become
+// overlay's marks.
 std::vector<model::Mount> AsUpper(std::vector<model::Mount> mounts) {
   if (mounts.size() != 1 || mounts[0].type != "bind") return mounts;
   model::Mount mount;
@@ -55,11 +58,15 @@ std::vector<model::Mount> AsUpper(std::vector<model::Mount> mounts) {
 class Job {
  public:
   Job(const Unpacking& unpacking, const Manifest& manifest, const ImageConfig& config)
-      : with_(unpacking), manifest_(manifest), config_(config), chains_(ChainIds(config.diff_ids)) {}
+      : with_(unpacking),
+        manifest_(manifest),
+        config_(config),
+        chains_(ChainIds(config.diff_ids)) {}
 
   Result<std::string> Run() {
     if (manifest_.layers.size() != config_.diff_ids.size()) {
-      return InvalidArgumentError("number of layers (", manifest_.layers.size(), ") and diff IDs (", config_.diff_ids.size(), ") don't match");
+      return InvalidArgumentError("number of layers (", manifest_.layers.size(), ") and diff IDs (",
+                                  config_.diff_ids.size(), ") don't match");
     }
     if (!config_.rootfs_type.empty() && config_.rootfs_type != "layers") {
       return InvalidArgumentError("unknown rootfs type ", Quoted(config_.rootfs_type));
@@ -112,23 +119,31 @@ class Job {
     return labels;
   }
 
-  // Prepare under a fresh key. nullopt: the snapshot is there already (somebody else made it, or a remote one).
-  Result<std::optional<std::vector<model::Mount>>> Prepare(size_t i, const std::string& parent, std::string* key) {
+  // Prepare under a fresh key. nullopt: the snapshot is there already (somebody else made it, or a
+  // remote one).
+  Result<std::optional<std::vector<model::Mount>>> Prepare(size_t i, const std::string& parent,
+                                                           std::string* key) {
     for (int attempt = 0;; ++attempt) {
       *key = ExtractKey(chains_[i].str());
-      Result<std::vector<model::Mount>> mounts = with_.snapshots->Prepare(*key, parent, SnapshotLabels(i));
+      Result<std::vector<model::Mount>> mounts =
+          with_.snapshots->Prepare(*key, parent, SnapshotLabels(i));
       if (mounts.ok()) return std::optional(std::move(mounts).value());
       if (!mounts.error().Is(Code::kAlreadyExists) || attempt + 1 == kPrepareTries) {
-        return std::move(mounts).TakeError().Context("failed to prepare extraction snapshot " + Quoted(*key));
+        return std::move(mounts).TakeError().Context("failed to prepare extraction snapshot " +
+                                                     Quoted(*key));
       }
-      if (with_.snapshots->Stat(chains_[i].str()).ok()) return std::optional<std::vector<model::Mount>>();
+      if (with_.snapshots->Stat(chains_[i].str()).ok())
+        return std::optional<std::vector<model::Mount>>();
     }
   }
 
   Result<std::unique_ptr<diff::ByteSource>> Open(const model::Descriptor& layer) {
     Result<std::unique_ptr<content::Reader>> reader = with_.content->OpenReader(layer.digest);
-    if (reader.ok()) return std::unique_ptr<diff::ByteSource>(std::make_unique<BlobSource>(std::move(reader).value()));
-    if (!reader.error().Is(Code::kNotFound) || !with_.open_layer) return std::move(reader).TakeError();
+    if (reader.ok())
+      return std::unique_ptr<diff::ByteSource>(
+          std::make_unique<BlobSource>(std::move(reader).value()));
+    if (!reader.error().Is(Code::kNotFound) || !with_.open_layer)
+      return std::move(reader).TakeError();
     return with_.open_layer(layer);
   }
 
@@ -142,14 +157,17 @@ class Job {
     model::Descriptor applied;
     if (with_.applier != nullptr) {
       const std::unique_ptr<diff::ByteSource> source = TRY(Open(layer));
-      applied = TRY(with_.applier->ApplyStream(layer, mounts, *source, options).Context(StrCat("failed to extract layer ", config_.diff_ids[i].str())));
+      applied = TRY(with_.applier->ApplyStream(layer, mounts, *source, options)
+                        .Context(StrCat("failed to extract layer ", config_.diff_ids[i].str())));
       TRY(ReadToEnd(*source));  // a streamed blob is stored and verified only when its end was read
     } else {
-      applied = TRY(with_.differ->Apply(layer, mounts, options).Context(StrCat("failed to extract layer ", config_.diff_ids[i].str())));
+      applied = TRY(with_.differ->Apply(layer, mounts, options)
+                        .Context(StrCat("failed to extract layer ", config_.diff_ids[i].str())));
     }
     if (applied.digest != config_.diff_ids[i]) {
-      return FailedPreconditionError("wrong diff id ", Quoted(applied.digest.str()), " calculated on extraction ", Quoted(config_.diff_ids[i].str()),
-                                     ", desc ", Quoted(layer.digest.str()));
+      return FailedPreconditionError(
+          "wrong diff id ", Quoted(applied.digest.str()), " calculated on extraction ",
+          Quoted(config_.diff_ids[i].str()), ", desc ", Quoted(layer.digest.str()));
     }
     return LabelLayer(i);
   }
@@ -166,7 +184,8 @@ class Job {
     content::Info info;
     info.digest = manifest_.layers[i].digest;
     info.labels["containerd.io/uncompressed"] = config_.diff_ids[i].str();
-    const Result<content::Info> done = with_.content->Update(info, {"labels.containerd.io/uncompressed"});
+    const Result<content::Info> done =
+        with_.content->Update(info, {"labels.containerd.io/uncompressed"});
     // A layer whose blob is not kept (remote snapshots) has nothing to label.
     if (!done.ok() && !done.error().Is(Code::kNotFound)) return done.error().Clone();
     return Ok();
@@ -202,7 +221,8 @@ class Job {
     return Ok();
   }
 
-  // Workers take layers from the bottom up; the one that completes the next in line commits it and its successors.
+  // Workers take layers from the bottom up; the one that completes the next in line commits it and
+  // its successors.
   Status ApplyTogether(size_t first) {
     struct Layer {
       std::string key;
@@ -210,7 +230,8 @@ class Job {
       bool present = false;
     };
     std::vector<Layer> layers(chains_.size());
-    std::mutex mutex;  // guards next, commit_next, layers and problem; held during commits, which must be in order
+    std::mutex mutex;  // guards next, commit_next, layers and problem; held during commits, which
+                       // must be in order
     size_t next = first;
     size_t commit_next = first;
     std::optional<Error> problem;
@@ -243,7 +264,8 @@ class Job {
         }
         layers[i].done = true;
         layers[i].present = present;
-        for (; commit_next < chains_.size() && layers[commit_next].done && !failed_; ++commit_next) {
+        for (; commit_next < chains_.size() && layers[commit_next].done && !failed_;
+             ++commit_next) {
           Layer& layer = layers[commit_next];
           if (layer.present) continue;
           Status committed = Commit(commit_next, layer.key, ParentOf(commit_next));
@@ -253,13 +275,15 @@ class Job {
       }
     };
     std::vector<std::thread> threads;
-    const size_t count = std::min<size_t>(static_cast<size_t>(with_.parallel), chains_.size() - first);
+    const size_t count =
+        std::min<size_t>(static_cast<size_t>(with_.parallel), chains_.size() - first);
     for (size_t t = 1; t < count; ++t) threads.emplace_back(work);
     work();
     for (std::thread& thread : threads) thread.join();
     if (!problem.has_value() && !IsCanceled()) return Ok();
     for (const Layer& layer : layers) {
-      if (!layer.key.empty()) (void)with_.snapshots->Remove(layer.key);  // the collector takes what stays
+      if (!layer.key.empty())
+        (void)with_.snapshots->Remove(layer.key);  // the collector takes what stays
     }
     if (problem.has_value()) return std::move(*problem);
     return CanceledError("unpack: canceled");
@@ -283,19 +307,23 @@ class Job {
 
 }  // namespace
 
-Result<std::string> Unpack(const Unpacking& unpacking, const Manifest& manifest, const ImageConfig& config) {
+Result<std::string> Unpack(const Unpacking& unpacking, const Manifest& manifest,
+                           const ImageConfig& config) {
   return Job(unpacking, manifest, config).Run();
 }
 
 Result<std::string> UnpackManifest(const Unpacking& unpacking, const model::Descriptor& manifest) {
-  const std::string json = TRY(content::ReadBlob(*unpacking.content, manifest.digest, kMaxDocument));
+  const std::string json =
+      TRY(content::ReadBlob(*unpacking.content, manifest.digest, kMaxDocument));
   const Manifest parsed = TRY(ParseManifest(json).Context(manifest.digest.str()));
-  const std::string config_json = TRY(content::ReadBlob(*unpacking.content, parsed.config.digest, kMaxConfig));
+  const std::string config_json =
+      TRY(content::ReadBlob(*unpacking.content, parsed.config.digest, kMaxConfig));
   const ImageConfig config = TRY(ParseConfig(config_json).Context(parsed.config.digest.str()));
   return Unpack(unpacking, parsed, config);
 }
 
-Result<bool> IsUnpacked(content::Store& store, snapshot::Snapshotter& snapshots, const model::Descriptor& manifest) {
+Result<bool> IsUnpacked(content::Store& store, snapshot::Snapshotter& snapshots,
+                        const model::Descriptor& manifest) {
   const std::string json = TRY(content::ReadBlob(store, manifest.digest, kMaxDocument));
   const Manifest parsed = TRY(ParseManifest(json));
   const std::string config_json = TRY(content::ReadBlob(store, parsed.config.digest, kMaxConfig));

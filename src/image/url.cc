@@ -10,9 +10,13 @@ std::string Url::Authority() const {
   return port.empty() ? name : StrCat(name, ":", port);
 }
 
-std::string Url::PortOrDefault() const { return !port.empty() ? port : scheme == "http" ? "80" : "443"; }
+std::string Url::PortOrDefault() const {
+  return !port.empty() ? port : scheme == "http" ? "80" : "443";
+}
 
-std::string Url::str() const { return StrCat(scheme, "://", Authority(), path, query.empty() ? "" : "?", query); }
+std::string Url::str() const {
+  return StrCat(scheme, "://", Authority(), path, query.empty() ? "" : "?", query);
+}
 
 Url ParseUrl(std::string_view text) {
   Url url;
@@ -28,7 +32,8 @@ Url ParseUrl(std::string_view text) {
   const size_t slash = text.find('/');
   std::string_view authority = text.substr(0, slash);
   if (slash != std::string_view::npos) url.path = text.substr(slash);
-  if (const size_t at = authority.rfind('@'); at != std::string_view::npos) authority.remove_prefix(at + 1);
+  if (const size_t at = authority.rfind('@'); at != std::string_view::npos)
+    authority.remove_prefix(at + 1);
   if (authority.starts_with("[")) {
     const size_t end = authority.find(']');
     url.host = authority.substr(1, end == std::string_view::npos ? end : end - 1);
@@ -47,7 +52,8 @@ std::string ResolveLocation(const std::string& base, const std::string& location
   const Url from = ParseUrl(base);
   if (location.starts_with("//")) return StrCat(from.scheme, ":", location);
   if (location.starts_with("/")) return StrCat(from.scheme, "://", from.Authority(), location);
-  return StrCat(from.scheme, "://", from.Authority(), from.path.substr(0, from.path.rfind('/') + 1), location);
+  return StrCat(from.scheme, "://", from.Authority(), from.path.substr(0, from.path.rfind('/') + 1),
+                location);
 }
 
 std::string RedactUrl(const std::string& url) {
@@ -74,7 +80,8 @@ std::string QueryEscape(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == '~';
     if (plain) {
       out += c;
     } else {

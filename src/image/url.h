@@ -7,11 +7,11 @@
 namespace corten::image {
 
 struct Url {
-  std::string scheme;  // "http", "https"; "" if there was none
-  std::string host;    // without brackets
-  std::string port;    // "" if there was none
-  std::string path;    // "/..." or ""
-  std::string query;   // without '?'
+  std::string scheme;             // "http", "https"; "" if there was none
+  std::string host;               // without brackets
+  std::string port;               // "" if there was none
+  std::string path;               // "/..." or ""
+  std::string query;              // without '?'
   std::string Authority() const;  // as written: host[:port]
   std::string PortOrDefault() const;
   std::string str() const;

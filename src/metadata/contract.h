@@ -1,8 +1,9 @@
-// The contract suites of the stores in stores.h, as tests that every implementation passes: the database, and a client
-// of a daemon that has one.
+// The contract suites of the stores in stores.h, as tests that every implementation passes: the
+// database, and a client of a daemon that has one.
 //
 // A test file includes this header and instantiates the suite:
-//   INSTANTIATE_TEST_SUITE_P(Db, StoresContract, ::testing::Values(StoresCase{...}), StoresCaseName);
+//   INSTANTIATE_TEST_SUITE_P(Db, StoresContract, ::testing::Values(StoresCase{...}),
+//   StoresCaseName);
 #pragma once
 
 #include <gtest/gtest.h>
@@ -34,7 +35,9 @@ struct StoresCase {
 };
 
 inline void PrintTo(const StoresCase& stores_case, std::ostream* out) { *out << stores_case.name; }
-inline std::string StoresCaseName(const ::testing::TestParamInfo<StoresCase>& info) { return info.param.name; }
+inline std::string StoresCaseName(const ::testing::TestParamInfo<StoresCase>& info) {
+  return info.param.name;
+}
 
 class StoresContract : public ::testing::TestWithParam<StoresCase> {
  protected:
@@ -88,7 +91,8 @@ TEST_P(StoresContract, ANamespaceIsMadeLabelledListedAndDeleted) {
   EXPECT_EQ(CodeOf(namespaces.Create(ns_, {})), Code::kAlreadyExists);
   EXPECT_EQ(CodeOf(namespaces.Create(model::Namespace("not..good"), {})), Code::kInvalidArgument);
   EXPECT_EQ(namespaces.GetLabels(ns_).value(), (model::Labels{{"a", "1"}}));
-  EXPECT_EQ(namespaces.Update(ns_, {{"b", "2"}}, {"labels.b"}).value(), (model::Labels{{"a", "1"}, {"b", "2"}}));
+  EXPECT_EQ(namespaces.Update(ns_, {{"b", "2"}}, {"labels.b"}).value(),
+            (model::Labels{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(namespaces.Update(ns_, {{"c", "3"}}, {}).value(), (model::Labels{{"c", "3"}}));
   const std::vector<model::Namespace> listed = namespaces.List().value();
   EXPECT_EQ(std::count(listed.begin(), listed.end(), ns_), 1);
@@ -116,7 +120,8 @@ TEST_P(StoresContract, AContainerIsMadeReadChangedListedAndDeleted) {
   Container wanted = SomeContainer("c1");
   wanted.labels = {{"b", "3"}};
   wanted.image = "other";
-  EXPECT_EQ(containers.Update(scope_, wanted, {"labels.b"})->labels, (model::Labels{{"a", "1"}, {"b", "3"}}));
+  EXPECT_EQ(containers.Update(scope_, wanted, {"labels.b"})->labels,
+            (model::Labels{{"a", "1"}, {"b", "3"}}));
   EXPECT_EQ(containers.Get(ns_, made.id)->image, "image");
   EXPECT_EQ(containers.Update(scope_, wanted, {})->image, "other");
   EXPECT_EQ(CodeOf(containers.Update(scope_, wanted, {"runtime"})), Code::kInvalidArgument);
@@ -144,7 +149,8 @@ TEST_P(StoresContract, AnImageIsMadeReadChangedListedAndDeleted) {
   Image wanted = SomeImage("i1");
   wanted.labels = {{"b", "2"}};
   wanted.target.annotations = {{"k", "v"}};
-  EXPECT_EQ(images.Update(scope_, wanted, {"labels.b"}, {})->labels, (model::Labels{{"a", "1"}, {"b", "2"}}));
+  EXPECT_EQ(images.Update(scope_, wanted, {"labels.b"}, {})->labels,
+            (model::Labels{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(images.Update(scope_, wanted, {}, {})->target, wanted.target);
   EXPECT_EQ(images.Get(ns_, "i1")->target, wanted.target);
   EXPECT_EQ(CodeOf(images.Update(scope_, wanted, {"name"}, {})), Code::kInvalidArgument);
@@ -164,9 +170,12 @@ TEST_P(StoresContract, ALeaseHoldsAndReleases) {
   EXPECT_EQ(leases.List(ns_, {"id==l1"})->size(), 1U);
   ASSERT_TRUE(leases.AddResource(ns_, id, {"i", "images"}).ok());
   ASSERT_TRUE(leases.AddResource(ns_, id, {"k", "snapshots/overlayfs"}).ok());
-  EXPECT_EQ(leases.ListResources(ns_, id).value(), (std::vector<LeaseResource>{{"i", "images"}, {"k", "snapshots/overlayfs"}}));
-  EXPECT_EQ(CodeOf(leases.AddResource(ns_, id, {"not a digest", "content"})), Code::kInvalidArgument);
-  EXPECT_EQ(CodeOf(leases.AddResource(ns_, model::LeaseId("none"), {"i", "images"})), Code::kNotFound);
+  EXPECT_EQ(leases.ListResources(ns_, id).value(),
+            (std::vector<LeaseResource>{{"i", "images"}, {"k", "snapshots/overlayfs"}}));
+  EXPECT_EQ(CodeOf(leases.AddResource(ns_, id, {"not a digest", "content"})),
+            Code::kInvalidArgument);
+  EXPECT_EQ(CodeOf(leases.AddResource(ns_, model::LeaseId("none"), {"i", "images"})),
+            Code::kNotFound);
   ASSERT_TRUE(leases.DeleteResource(ns_, id, {"i", "images"}).ok());
   EXPECT_EQ(leases.ListResources(ns_, id)->size(), 1U);
   ASSERT_TRUE(leases.Delete(ns_, id, /*synchronous=*/true).ok());

@@ -7,17 +7,24 @@ namespace corten::metadata {
 namespace {
 
 using std::chrono::nanoseconds;
-constexpr nanoseconds kShortestPause = std::chrono::milliseconds(5);   // what a run counts as at least
-constexpr nanoseconds kUnlimitedInterval = std::chrono::seconds(1);    // between runs without a pause threshold
-constexpr nanoseconds kRetryDelay = std::chrono::seconds(1);           // added to the interval after a failure
-constexpr nanoseconds kExpirySlack = std::chrono::milliseconds(1);     // a date is over once it lies in the past
-constexpr nanoseconds kLongestWait = std::chrono::hours(24 * 365);     // dates further away count as this
+constexpr nanoseconds kShortestPause =
+    std::chrono::milliseconds(5);  // what a run counts as at least
+constexpr nanoseconds kUnlimitedInterval =
+    std::chrono::seconds(1);  // between runs without a pause threshold
+constexpr nanoseconds kRetryDelay =
+    std::chrono::seconds(1);  // added to the interval after a failure
+constexpr nanoseconds kExpirySlack =
+    std::chrono::milliseconds(1);  // a date is over once it lies in the past
+constexpr nanoseconds kLongestWait =
+    std::chrono::hours(24 * 365);  // dates further away count as this
 constexpr double kMaxPauseThreshold = 0.5;
 
 }  // namespace
 
 GcPolicy::GcPolicy(const GcSchedule& schedule, Nanos now)
-    : schedule_(schedule), pause_threshold_(std::clamp(schedule.pause_threshold, 0.0, kMaxPauseThreshold)), interval_(kUnlimitedInterval) {
+    : schedule_(schedule),
+      pause_threshold_(std::clamp(schedule.pause_threshold, 0.0, kMaxPauseThreshold)),
+      interval_(kUnlimitedInterval) {
   if (schedule_.startup_delay > Nanos::zero()) PlanAt(now + schedule_.startup_delay);
 }
 
@@ -34,7 +41,8 @@ void GcPolicy::OnMutation(bool deletion, Nanos now) {
   ++mutations_;
   if (deletion) ++deletions_;
   if (running_) return;
-  const bool enough_mutations = schedule_.mutation_threshold > 0 && mutations_ >= static_cast<uint64_t>(schedule_.mutation_threshold);
+  const bool enough_mutations = schedule_.mutation_threshold > 0 &&
+                                mutations_ >= static_cast<uint64_t>(schedule_.mutation_threshold);
   const bool due = (deletion && schedule_.deletion_threshold <= 0) || enough_mutations;
   if (IsUrgent() || (!next_ && due)) PlanAt(now + schedule_.schedule_delay);
 }
@@ -60,7 +68,8 @@ bool GcPolicy::Tick(Nanos now) {
   bool run = expiry_ && *expiry_ <= now;
   if (next_ && *next_ <= now) {
     next_.reset();
-    const bool enough_mutations = schedule_.mutation_threshold > 0 && mutations_ >= static_cast<uint64_t>(schedule_.mutation_threshold);
+    const bool enough_mutations = schedule_.mutation_threshold > 0 &&
+                                  mutations_ >= static_cast<uint64_t>(schedule_.mutation_threshold);
     run = run || triggered_ || first_ || deletions_ > 0 || enough_mutations;
   }
   if (!run) return false;
@@ -83,14 +92,19 @@ void GcPolicy::OnFinished(bool ok, Nanos pause, Nanos now) {
   }
   ++runs_;
   pauses_ += pause;
-  const double average = static_cast<double>(std::max(pauses_ / static_cast<int64_t>(runs_), kShortestPause).count());
+  const double average =
+      static_cast<double>(std::max(pauses_ / static_cast<int64_t>(runs_), kShortestPause).count());
   interval_ = kUnlimitedInterval;
-  if (pause_threshold_ > 0) interval_ = Nanos(static_cast<int64_t>(average / pause_threshold_ - average));
+  if (pause_threshold_ > 0)
+    interval_ = Nanos(static_cast<int64_t>(average / pause_threshold_ - average));
   PlanAt(now + (IsUrgent() ? schedule_.schedule_delay : interval_));
 }
 
 GcScheduler::GcScheduler(Collect collect, Options options)
-    : collect_(std::move(collect)), options_(std::move(options)), policy_(options_.schedule, SteadyNow()), thread_([this] { Run(); }) {}
+    : collect_(std::move(collect)),
+      options_(std::move(options)),
+      policy_(options_.schedule, SteadyNow()),
+      thread_([this] { Run(); }) {}
 
 GcScheduler::~GcScheduler() { Stop(); }
 
@@ -111,10 +125,12 @@ void GcScheduler::OnMutation(bool deletion) {
 
 void GcScheduler::OnExpiry(Time when) {
   const Time now = options_.clock();
-  const int64_t seconds = std::clamp<int64_t>(when.seconds - now.seconds, 0, int64_t{365} * 24 * 3600);
+  const int64_t seconds =
+      std::clamp<int64_t>(when.seconds - now.seconds, 0, int64_t{365} * 24 * 3600);
   {
     const std::lock_guard lock(mutex_);
-    policy_.OnExpiry(std::chrono::seconds(seconds) + nanoseconds(when.nanos - now.nanos), SteadyNow());
+    policy_.OnExpiry(std::chrono::seconds(seconds) + nanoseconds(when.nanos - now.nanos),
+                     SteadyNow());
   }
   changed_.notify_all();
 }
@@ -174,8 +190,11 @@ void GcScheduler::Run() {
       stats_.last_pause = outcome->pause;
       stats_.total_pause += outcome->pause;
       if (outcome->next_expiry) {
-        const int64_t seconds = std::clamp<int64_t>(outcome->next_expiry->seconds - wall.seconds, 0, int64_t{365} * 24 * 3600);
-        policy_.OnExpiry(std::chrono::seconds(seconds) + nanoseconds(outcome->next_expiry->nanos - wall.nanos), end);
+        const int64_t seconds = std::clamp<int64_t>(outcome->next_expiry->seconds - wall.seconds, 0,
+                                                    int64_t{365} * 24 * 3600);
+        policy_.OnExpiry(
+            std::chrono::seconds(seconds) + nanoseconds(outcome->next_expiry->nanos - wall.nanos),
+            end);
       }
     } else {
       ++stats_.failures;

@@ -53,7 +53,8 @@ TEST(GcPolicy, ShortPausesCountAsFiveMilliseconds) {
 }
 
 TEST(GcPolicy, PauseThresholdIsClamped) {
-  for (const auto& [threshold, interval] : {std::pair<double, nanoseconds>{0.9, milliseconds(10)}, {0, seconds(1)}, {-1, seconds(1)}}) {
+  for (const auto& [threshold, interval] :
+       {std::pair<double, nanoseconds>{0.9, milliseconds(10)}, {0, seconds(1)}, {-1, seconds(1)}}) {
     GcSchedule schedule;
     schedule.pause_threshold = threshold;
     GcPolicy policy(schedule, nanoseconds(0));
@@ -160,12 +161,14 @@ TEST_F(GcSchedulerTest, WaiterGetsARunThatStartedAfterItsCall) {
     EXPECT_TRUE(scheduler.CollectAndWait().ok());
     return runs.load();
   });
-  first_may_end.set_value();  // the waiter came while run 1 was under way, or after it: run 1 is not enough either way
+  first_may_end.set_value();  // the waiter came while run 1 was under way, or after it: run 1 is
+                              // not enough either way
   EXPECT_GE(seen.get(), 2);
 }
 
 TEST_F(GcSchedulerTest, FailedRunFailsItsWaiters) {
-  GcScheduler scheduler([]() -> Result<GcOutcome> { return DataLossError("page 7"); }, NoFirstRun());
+  GcScheduler scheduler([]() -> Result<GcOutcome> { return DataLossError("page 7"); },
+                        NoFirstRun());
   const Status status = scheduler.CollectAndWait();
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().text(), "gc failed: page 7");
@@ -176,8 +179,14 @@ TEST_F(GcSchedulerTest, StopEndsWaiters) {
   std::atomic<bool> ran = false;
   GcScheduler::Options options = NoFirstRun();
   options.schedule.schedule_delay = hours(1);
-  GcScheduler scheduler([&]() -> Result<GcOutcome> { ran = true; return GcOutcome(); }, options);
-  std::future<Status> waiter = std::async(std::launch::async, [&] { return scheduler.CollectAndWait(); });
+  GcScheduler scheduler(
+      [&]() -> Result<GcOutcome> {
+        ran = true;
+        return GcOutcome();
+      },
+      options);
+  std::future<Status> waiter =
+      std::async(std::launch::async, [&] { return scheduler.CollectAndWait(); });
   scheduler.Stop();
   EXPECT_TRUE(waiter.get().error().Is(Code::kUnavailable));
   EXPECT_FALSE(ran);

@@ -1,10 +1,10 @@
 // Contracts: namespaces, containers, images, leases and sandboxes, as clients see them.
 //
-// Implementations: metadata_db (the daemon's database) and client (a remote daemon). Every call names its namespace.
-// A write into an unknown namespace creates it. Threads: any. Each mutation is durable when it returns.
-// Field masks: an empty mask replaces every mutable field; other paths are kInvalidArgument naming the field.
-// Filters are expressions of model/filter.h, OR-ed; an empty list matches everything; bad ones are kInvalidArgument.
-// Lists are in byte order of the key.
+// Implementations: metadata_db (the daemon's database) and client (a remote daemon). Every call
+// names its namespace. A write into an unknown namespace creates it. Threads: any. Each mutation is
+// durable when it returns. Field masks: an empty mask replaces every mutable field; other paths are
+// kInvalidArgument naming the field. Filters are expressions of model/filter.h, OR-ed; an empty
+// list matches everything; bad ones are kInvalidArgument. Lists are in byte order of the key.
 // Source: containerd API 2.3, metadata.md 1 to 7.
 #pragma once
 
@@ -33,10 +33,13 @@ class NamespaceStore {
   virtual Status Create(const model::Namespace& ns, const model::Labels& labels) = 0;
   // An unknown namespace has no labels and is no error.
   virtual Result<model::Labels> GetLabels(const model::Namespace& ns) = 0;
-  // paths: "labels.KEY" only; empty mask: all labels replaced. An empty value deletes the label. Returns all labels.
-  virtual Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels, const FieldPaths& paths) = 0;
+  // paths: "labels.KEY" only; empty mask: all labels replaced. An empty value deletes the label.
+  // Returns all labels.
+  virtual Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels,
+                                       const FieldPaths& paths) = 0;
   virtual Result<std::vector<model::Namespace>> List() = 0;
-  // kNotFound; kFailedPrecondition naming what is still in it (images, blobs, containers, snapshots).
+  // kNotFound; kFailedPrecondition naming what is still in it (images, blobs, containers,
+  // snapshots).
   virtual Status Delete(const model::Namespace& ns) = 0;
 };
 
@@ -63,13 +66,16 @@ struct Container {
 class ContainerStore {
  public:
   virtual ~ContainerStore() = default;
-  virtual Result<Container> Get(const model::Namespace& ns, const model::ContainerId& id) = 0;  // kNotFound
-  virtual Result<std::vector<Container>> List(const model::Namespace& ns, const Filters& filters) = 0;
+  virtual Result<Container> Get(const model::Namespace& ns,
+                                const model::ContainerId& id) = 0;  // kNotFound
+  virtual Result<std::vector<Container>> List(const model::Namespace& ns,
+                                              const Filters& filters) = 0;
   // Sets the times. kAlreadyExists; kInvalidArgument.
   virtual Result<Container> Create(const model::Scope& scope, Container container) = 0;
-  // Mask paths: labels, labels.K, spec, extensions, extensions.K, image, snapshotkey. Without a mask a differing
-  // snapshotter or runtime name is kInvalidArgument "immutable". kNotFound.
-  virtual Result<Container> Update(const model::Scope& scope, Container container, const FieldPaths& paths) = 0;
+  // Mask paths: labels, labels.K, spec, extensions, extensions.K, image, snapshotkey. Without a
+  // mask a differing snapshotter or runtime name is kInvalidArgument "immutable". kNotFound.
+  virtual Result<Container> Update(const model::Scope& scope, Container container,
+                                   const FieldPaths& paths) = 0;
   virtual Status Delete(const model::Scope& scope, const model::ContainerId& id) = 0;  // kNotFound
 };
 
@@ -86,15 +92,19 @@ class ImageStore {
   virtual ~ImageStore() = default;
   virtual Result<Image> Get(const model::Namespace& ns, const std::string& name) = 0;  // kNotFound
   virtual Result<std::vector<Image>> List(const model::Namespace& ns, const Filters& filters) = 0;
-  // `epoch` overrides the times. An image with gc.expire joins the caller's lease. kAlreadyExists; kInvalidArgument.
-  virtual Result<Image> Create(const model::Scope& scope, Image image, std::optional<Time> epoch) = 0;
+  // `epoch` overrides the times. An image with gc.expire joins the caller's lease. kAlreadyExists;
+  // kInvalidArgument.
+  virtual Result<Image> Create(const model::Scope& scope, Image image,
+                               std::optional<Time> epoch) = 0;
   // Mask paths: labels, labels.K, target, annotations, annotations.K. kNotFound.
-  virtual Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths, std::optional<Time> epoch) = 0;
+  virtual Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths,
+                               std::optional<Time> epoch) = 0;
   struct DeleteOptions {
-    bool synchronous = false;               // wait for a garbage collection
-    std::optional<model::Digest> target;    // kNotFound unless the image still points there
+    bool synchronous = false;             // wait for a garbage collection
+    std::optional<model::Digest> target;  // kNotFound unless the image still points there
   };
-  virtual Status Delete(const model::Scope& scope, const std::string& name, const DeleteOptions& options) = 0;  // kNotFound
+  virtual Status Delete(const model::Scope& scope, const std::string& name,
+                        const DeleteOptions& options) = 0;  // kNotFound
 };
 
 struct Lease {
@@ -112,14 +122,20 @@ struct LeaseResource {
 class LeaseStore {
  public:
   virtual ~LeaseStore() = default;
-  virtual Result<Lease> Create(const model::Namespace& ns, Lease lease) = 0;  // kAlreadyExists; an empty id is made up
-  virtual Status Delete(const model::Namespace& ns, const model::LeaseId& id, bool synchronous) = 0;  // kNotFound
+  virtual Result<Lease> Create(const model::Namespace& ns,
+                               Lease lease) = 0;  // kAlreadyExists; an empty id is made up
+  virtual Status Delete(const model::Namespace& ns, const model::LeaseId& id,
+                        bool synchronous) = 0;  // kNotFound
   virtual Result<std::vector<Lease>> List(const model::Namespace& ns, const Filters& filters) = 0;
-  // kNotFound (lease); kInvalidArgument or kUnimplemented (type). The resource itself need not exist.
-  virtual Status AddResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) = 0;
-  virtual Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) = 0;
+  // kNotFound (lease); kInvalidArgument or kUnimplemented (type). The resource itself need not
+  // exist.
+  virtual Status AddResource(const model::Namespace& ns, const model::LeaseId& id,
+                             const LeaseResource& resource) = 0;
+  virtual Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id,
+                                const LeaseResource& resource) = 0;
   // Order: content, images, ingests, snapshots.
-  virtual Result<std::vector<LeaseResource>> ListResources(const model::Namespace& ns, const model::LeaseId& id) = 0;
+  virtual Result<std::vector<LeaseResource>> ListResources(const model::Namespace& ns,
+                                                           const model::LeaseId& id) = 0;
 };
 
 struct Sandbox {
@@ -139,7 +155,8 @@ class SandboxStore {
   virtual Result<Sandbox> Get(const model::Namespace& ns, const model::SandboxId& id) = 0;
   virtual Result<std::vector<Sandbox>> List(const model::Namespace& ns, const Filters& filters) = 0;
   virtual Result<Sandbox> Create(const model::Namespace& ns, Sandbox sandbox) = 0;
-  virtual Result<Sandbox> Update(const model::Namespace& ns, Sandbox sandbox, const FieldPaths& paths) = 0;
+  virtual Result<Sandbox> Update(const model::Namespace& ns, Sandbox sandbox,
+                                 const FieldPaths& paths) = 0;
   virtual Status Delete(const model::Namespace& ns, const model::SandboxId& id) = 0;
 };
 

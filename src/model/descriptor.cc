@@ -18,37 +18,52 @@ std::string Lower(std::string_view text) {
 }
 
 bool KnownOs(std::string_view os) {
-  static constexpr std::array<std::string_view, 13> kKnown = {"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "dragonfly",
-                                                              "solaris", "illumos", "aix", "android", "plan9", "wasip1"};
+  static constexpr std::array<std::string_view, 13> kKnown = {
+      "linux",   "windows", "darwin", "freebsd", "netbsd", "openbsd", "dragonfly",
+      "solaris", "illumos", "aix",    "android", "plan9",  "wasip1"};
   return std::find(kKnown.begin(), kKnown.end(), os) != kKnown.end();
 }
 
 bool KnownArchitecture(std::string_view arch) {
-  static constexpr std::array<std::string_view, 16> kKnown = {"386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64",
-                                                              "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "wasm", "sparc64", "riscv"};
+  static constexpr std::array<std::string_view, 16> kKnown = {
+      "386",      "amd64", "arm",     "arm64",   "loong64", "mips", "mipsle",  "mips64",
+      "mips64le", "ppc64", "ppc64le", "riscv64", "s390x",   "wasm", "sparc64", "riscv"};
   return std::find(kKnown.begin(), kKnown.end(), arch) != kKnown.end();
 }
 
 bool PlatformText(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
   });
 }
 
-int ArmLevel(std::string_view variant) { return variant.size() == 2 && variant[0] == 'v' && variant[1] >= '5' && variant[1] <= '8' ? variant[1] - '0' : -1; }
+int ArmLevel(std::string_view variant) {
+  return variant.size() == 2 && variant[0] == 'v' && variant[1] >= '5' && variant[1] <= '8'
+             ? variant[1] - '0'
+             : -1;
+}
 
 }  // namespace
 
-bool IsIndexType(std::string_view type) { return type == media_type::kOciIndex || type == media_type::kDockerManifestList; }
-bool IsManifestType(std::string_view type) { return type == media_type::kOciManifest || type == media_type::kDockerManifest; }
-bool IsConfigType(std::string_view type) { return type == media_type::kOciConfig || type == media_type::kDockerConfig; }
+bool IsIndexType(std::string_view type) {
+  return type == media_type::kOciIndex || type == media_type::kDockerManifestList;
+}
+bool IsManifestType(std::string_view type) {
+  return type == media_type::kOciManifest || type == media_type::kDockerManifest;
+}
+bool IsConfigType(std::string_view type) {
+  return type == media_type::kOciConfig || type == media_type::kDockerConfig;
+}
 
 bool IsLayerType(std::string_view type) {
-  return type.starts_with("application/vnd.oci.image.layer.") || type.starts_with("application/vnd.docker.image.rootfs.");
+  return type.starts_with("application/vnd.oci.image.layer.") ||
+         type.starts_with("application/vnd.docker.image.rootfs.");
 }
 
 bool IsNonDistributableType(std::string_view type) {
-  return type.starts_with("application/vnd.oci.image.layer.nondistributable.") || type.starts_with(media_type::kDockerForeignLayer);
+  return type.starts_with("application/vnd.oci.image.layer.nondistributable.") ||
+         type.starts_with(media_type::kDockerForeignLayer);
 }
 
 Platform NormalizePlatform(Platform platform) {
@@ -93,7 +108,8 @@ Platform HostPlatform() {
 }
 
 Result<Platform> ParsePlatform(std::string_view text) {
-  if (text.find('*') != std::string_view::npos) return InvalidArgumentError(Quoted(text), ": wildcards not yet supported");
+  if (text.find('*') != std::string_view::npos)
+    return InvalidArgumentError(Quoted(text), ": wildcards not yet supported");
   std::vector<std::string_view> parts;
   for (std::string_view rest = text;;) {
     const size_t slash = rest.find('/');
@@ -118,7 +134,8 @@ Result<Platform> ParsePlatform(std::string_view text) {
       inner.remove_prefix(plus == std::string_view::npos ? inner.size() : plus + 1);
     }
   }
-  if (parts.size() > 3 || !PlatformText(os) || std::any_of(parts.begin() + 1, parts.end(), [](auto part) { return !PlatformText(part); })) {
+  if (parts.size() > 3 || !PlatformText(os) ||
+      std::any_of(parts.begin() + 1, parts.end(), [](auto part) { return !PlatformText(part); })) {
     return InvalidArgumentError(Quoted(text), ": invalid platform specifier");
   }
   if (parts.size() == 1) {
@@ -131,7 +148,8 @@ Result<Platform> ParsePlatform(std::string_view text) {
     platform.os = "linux";
     platform.architecture = os;
     platform = NormalizePlatform(platform);
-    if (!KnownArchitecture(platform.architecture)) return InvalidArgumentError(Quoted(text), ": unknown operating system or architecture");
+    if (!KnownArchitecture(platform.architecture))
+      return InvalidArgumentError(Quoted(text), ": unknown operating system or architecture");
     return platform;
   }
   platform.os = os;
@@ -158,7 +176,9 @@ int PlatformMatch(const Platform& wanted, const Platform& image) {
   const Platform have = NormalizePlatform(image);
   if (want.os != have.os) return -1;
   for (const std::string& feature : have.os_features) {
-    if (std::find(want.os_features.begin(), want.os_features.end(), feature) == want.os_features.end()) return -1;
+    if (std::find(want.os_features.begin(), want.os_features.end(), feature) ==
+        want.os_features.end())
+      return -1;
   }
   if (want.architecture == have.architecture) {
     if (want.variant == have.variant) return 0;
@@ -170,7 +190,8 @@ int PlatformMatch(const Platform& wanted, const Platform& image) {
     return have.variant.empty() ? 1 : -1;
   }
   if (want.architecture == "amd64" && have.architecture == "386") return 10;
-  if (want.architecture == "arm64" && have.architecture == "arm") return ArmLevel(have.variant) < 0 ? -1 : 10 + 8 - ArmLevel(have.variant);
+  if (want.architecture == "arm64" && have.architecture == "arm")
+    return ArmLevel(have.variant) < 0 ? -1 : 10 + 8 - ArmLevel(have.variant);
   return -1;
 }
 

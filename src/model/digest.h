@@ -10,18 +10,21 @@
 
 namespace corten::model {
 
-// Either empty or valid: sha256, sha384 or sha512 with lower-case hex of the right length. Value type.
+// Either empty or valid: sha256, sha384 or sha512 with lower-case hex of the right length. Value
+// type.
 class Digest {
  public:
   Digest() = default;
-  // kInvalidArgument with the text that containerd's clients know ("invalid checksum digest format", "unsupported
-  // digest algorithm", "invalid checksum digest length").
+  // kInvalidArgument with the text that containerd's clients know ("invalid checksum digest
+  // format", "unsupported digest algorithm", "invalid checksum digest length").
   static Result<Digest> Parse(std::string_view text);
 
   bool empty() const { return text_.empty(); }
   const std::string& str() const { return text_; }
   std::string_view algorithm() const { return std::string_view(text_).substr(0, text_.find(':')); }
-  std::string_view hex() const { return text_.empty() ? std::string_view() : std::string_view(text_).substr(text_.find(':') + 1); }
+  std::string_view hex() const {
+    return text_.empty() ? std::string_view() : std::string_view(text_).substr(text_.find(':') + 1);
+  }
   auto operator<=>(const Digest&) const = default;
 
  private:
@@ -33,5 +36,7 @@ class Digest {
 
 template <>
 struct std::hash<corten::model::Digest> {
-  size_t operator()(const corten::model::Digest& digest) const { return std::hash<std::string>()(digest.str()); }
+  size_t operator()(const corten::model::Digest& digest) const {
+    return std::hash<std::string>()(digest.str());
+  }
 };

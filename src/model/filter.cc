@@ -10,17 +10,23 @@ namespace {
 
 enum class Op : uint8_t { kPresent, kEqual, kNotEqual, kMatches };
 
-constexpr int64_t kRegexpMemory = 1 << 20;    // bytes a compiled pattern may take
-constexpr size_t kMaxExpression = 1 << 20;    // bytes; far above what any client sends, below what hurts
+constexpr int64_t kRegexpMemory = 1 << 20;  // bytes a compiled pattern may take
+constexpr size_t kMaxExpression =
+    1 << 20;  // bytes; far above what any client sends, below what hurts
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 // The length of the UTF-8 character at `text[at]`; 0 if there is none.
 size_t RuneLength(std::string_view text, size_t at) {
-  const auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U; };
+  const auto byte = [&](size_t i) {
+    return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0U;
+  };
   const unsigned lead = byte(0);
   if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  const size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                        : (lead & 0xF0) == 0xE0        ? 3
+                        : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                       : 0;
   if (length == 0) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
@@ -80,35 +86,40 @@ struct Filter::Selector {
   std::vector<std::string> path;
   Op op = Op::kPresent;
   std::string value;
-  std::shared_ptr<const re2::RE2> pattern;  // of kMatches; null: it does not compile, so nothing matches
+  std::shared_ptr<const re2::RE2>
+      pattern;  // of kMatches; null: it does not compile, so nothing matches
 };
 
 namespace {
 
-// One pass over one expression. Which characters are taken together depends on what may stand there, so the scanner
-// and the grammar are one.
+// One pass over one expression. Which characters are taken together depends on what may stand
+// there, so the scanner and the grammar are one.
 class Parser {
  public:
   explicit Parser(std::string_view text) : text_(text) {}
 
   Result<std::vector<Filter::Selector>> Parse() {
-    if (text_.size() > kMaxExpression) return InvalidArgumentError("filters: parse error: longer than ", kMaxExpression, " bytes");
+    if (text_.size() > kMaxExpression)
+      return InvalidArgumentError("filters: parse error: longer than ", kMaxExpression, " bytes");
     TRY(CheckCharacters());
     std::vector<Filter::Selector> selectors;
     for (;;) {
       Filter::Selector selector = TRY(ParseSelector());
       selectors.push_back(std::move(selector));
       if (at_ == text_.size()) return selectors;
-      if (text_[at_] != ',') return Fail(at_, StrCat("unexpected input: ", text_.substr(at_, RuneLength(text_, at_))));
+      if (text_[at_] != ',')
+        return Fail(at_, StrCat("unexpected input: ", text_.substr(at_, RuneLength(text_, at_))));
       ++at_;
     }
   }
 
  private:
   Error Fail(size_t at, std::string_view why) const {
-    if (at >= text_.size()) return InvalidArgumentError("filters: parse error: [", Printable(text_), "]: ", why);
-    return InvalidArgumentError("filters: parse error: [", Printable(text_.substr(0, at)), " >|", Printable(text_.substr(at, 1)),
-                                "|< ", Printable(text_.substr(at + 1)), "]: ", why);
+    if (at >= text_.size())
+      return InvalidArgumentError("filters: parse error: [", Printable(text_), "]: ", why);
+    return InvalidArgumentError("filters: parse error: [", Printable(text_.substr(0, at)), " >|",
+                                Printable(text_.substr(at, 1)), "|< ",
+                                Printable(text_.substr(at + 1)), "]: ", why);
   }
 
   Status CheckCharacters() const {
@@ -188,7 +199,8 @@ class Parser {
     SkipSpace();
     if (at_ < text_.size() && IsQuote(text_[at_])) return ParseQuoted(any_quote);
     const size_t begin = at_;
-    if (at_ == text_.size() || text_[at_] == ',' || text_[at_] == '.' || IsOperatorChar(text_[at_])) {
+    if (at_ == text_.size() || text_[at_] == ',' || text_[at_] == '.' ||
+        IsOperatorChar(text_[at_])) {
       return Fail(at_, "expected value or quoted");
     }
     while (at_ < text_.size() && text_[at_] != ',' && SpaceLength(at_) == 0) ++at_;
@@ -205,12 +217,18 @@ class Parser {
       if (c != '\\') continue;
       if (at_ == text_.size()) return Fail(begin, "illegal escape sequence");
       const char escape = text_[at_++];
-      if (escape == quote || std::string_view("abfnrtv\\").find(escape) != std::string_view::npos) continue;
+      if (escape == quote || std::string_view("abfnrtv\\").find(escape) != std::string_view::npos)
+        continue;
       const bool octal = escape >= '0' && escape <= '7';
-      const size_t digits = octal ? 2 : escape == 'x' ? 2 : escape == 'u' ? 4 : escape == 'U' ? 8 : 0;
+      const size_t digits = octal           ? 2
+                            : escape == 'x' ? 2
+                            : escape == 'u' ? 4
+                            : escape == 'U' ? 8
+                                            : 0;
       if (digits == 0) return Fail(begin, "illegal escape sequence");
       for (size_t i = 0; i < digits; ++i, ++at_) {
-        if (at_ == text_.size() || DigitValue(text_[at_]) >= (octal ? 8 : 16)) return Fail(begin, "illegal numeric escape sequence");
+        if (at_ == text_.size() || DigitValue(text_[at_]) >= (octal ? 8 : 16))
+          return Fail(begin, "illegal numeric escape sequence");
       }
     }
     return Fail(begin, "quoted literal not terminated");
@@ -243,13 +261,15 @@ class Parser {
       return true;
     }
     const bool octal = escape >= '0' && escape <= '7';
-    if (!octal && escape != 'x' && escape != 'u' && escape != 'U') {  // a backslash or the quote itself
+    if (!octal && escape != 'x' && escape != 'u' &&
+        escape != 'U') {  // a backslash or the quote itself
       out += escape;
       return true;
     }
     uint64_t number = octal ? static_cast<uint64_t>(escape - '0') : 0;
     const size_t digits = octal || escape == 'x' ? 2 : escape == 'u' ? 4 : 8;
-    for (size_t i = 0; i < digits; ++i) number = number * (octal ? 8 : 16) + static_cast<uint64_t>(DigitValue(raw[(*at)++]));
+    for (size_t i = 0; i < digits; ++i)
+      number = number * (octal ? 8 : 16) + static_cast<uint64_t>(DigitValue(raw[(*at)++]));
     if (octal || escape == 'x') {
       if (number > 0xFF) return false;
       out += static_cast<char>(number);
@@ -267,10 +287,15 @@ class Parser {
 bool MatchesOne(const Filter::Selector& selector, const FieldLookup& lookup) {
   const std::optional<std::string> value = lookup(selector.path);
   switch (selector.op) {
-    case Op::kPresent: return value.has_value();
-    case Op::kEqual: return value.has_value() && *value == selector.value;
-    case Op::kNotEqual: return !value.has_value() || *value != selector.value;
-    case Op::kMatches: return value.has_value() && selector.pattern != nullptr && re2::RE2::PartialMatch(*value, *selector.pattern);
+    case Op::kPresent:
+      return value.has_value();
+    case Op::kEqual:
+      return value.has_value() && *value == selector.value;
+    case Op::kNotEqual:
+      return !value.has_value() || *value != selector.value;
+    case Op::kMatches:
+      return value.has_value() && selector.pattern != nullptr &&
+             re2::RE2::PartialMatch(*value, *selector.pattern);
   }
   return false;
 }
@@ -286,7 +311,8 @@ Result<Filter> Filter::Parse(const std::vector<std::string>& expressions) {
       continue;
     }
     std::vector<Selector> selectors = TRY(Parser(expression).Parse());
-    filter.expressions_.push_back(std::make_shared<const std::vector<Selector>>(std::move(selectors)));
+    filter.expressions_.push_back(
+        std::make_shared<const std::vector<Selector>>(std::move(selectors)));
   }
   return filter;
 }

@@ -1,7 +1,7 @@
 // The filter language of list and subscribe calls (metadata.md 8).
 //
-//   selector := path [ op value ] ( "," selector )*      terms are AND-ed; several expressions are OR-ed
-//   op       := "==" | "!=" | "~="                       none: the field is present
+//   selector := path [ op value ] ( "," selector )*      terms are AND-ed; several expressions are
+//   OR-ed op       := "==" | "!=" | "~="                       none: the field is present
 //
 // Immutable after Parse; any thread.
 #pragma once
@@ -17,8 +17,9 @@
 
 namespace corten::model {
 
-// The value of a field of the object being tested; nullopt: it has none. Labels arrive as {"labels", KEY} where KEY may
-// have been written quoted or as several fields: they are joined by "." again.
+// The value of a field of the object being tested; nullopt: it has none. Labels arrive as
+// {"labels", KEY} where KEY may have been written quoted or as several fields: they are joined by
+// "." again.
 using FieldLookup = std::function<std::optional<std::string>(const std::vector<std::string>& path)>;
 
 class Filter {
@@ -34,12 +35,14 @@ class Filter {
  private:
   Filter() = default;
   bool all_ = false;
-  std::vector<std::shared_ptr<const std::vector<Selector>>> expressions_;  // shared: filters are copied, never changed
+  std::vector<std::shared_ptr<const std::vector<Selector>>>
+      expressions_;  // shared: filters are copied, never changed
 };
 
 // path {"labels", "a", "b/c"} -> the value of label "a.b/c".
 template <typename Map>
-std::optional<std::string> LookupLabel(const Map& labels, const std::vector<std::string>& path, size_t from = 1) {
+std::optional<std::string> LookupLabel(const Map& labels, const std::vector<std::string>& path,
+                                       size_t from = 1) {
   std::string key;
   for (size_t i = from; i < path.size(); ++i) key += (i > from ? "." : "") + path[i];
   const auto found = labels.find(key);

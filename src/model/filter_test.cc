@@ -149,7 +149,8 @@ TEST(Filter, BytesThatAreNoTextAreRefused) {
 TEST(Filter, SeveralExpressionsAreAlternatives) {
   const Filter filter = Filter::Parse({"id==a", "id==b"}).value();
   const auto matches = [&](const std::string& id) {
-    return filter.Matches([&](const std::vector<std::string>&) -> std::optional<std::string> { return id; });
+    return filter.Matches(
+        [&](const std::vector<std::string>&) -> std::optional<std::string> { return id; });
   };
   EXPECT_TRUE(matches("a"));
   EXPECT_TRUE(matches("b"));

@@ -7,24 +7,29 @@ namespace corten::model {
 namespace {
 constexpr size_t kMaxIdentifier = 76;
 constexpr size_t kMaxLabel = 4096;  // bytes of key and value together
-bool IsAlnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+bool IsAlnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
 }  // namespace
 
 Status ValidateIdentifier(std::string_view text, std::string_view what) {
   if (text.empty()) return InvalidArgumentError(what, " must not be empty");
   if (text.size() > kMaxIdentifier) {
-    return InvalidArgumentError(what, " ", Quoted(text), " greater than maximum length (", kMaxIdentifier, " characters)");
+    return InvalidArgumentError(what, " ", Quoted(text), " greater than maximum length (",
+                                kMaxIdentifier, " characters)");
   }
   bool previous_separator = true;  // none may lead
   for (const char c : text) {
     const bool separator = c == '.' || c == '_' || c == '-';
     if ((!separator && !IsAlnum(c)) || (separator && previous_separator)) {
-      return InvalidArgumentError(what, " ", Quoted(text), " must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
+      return InvalidArgumentError(what, " ", Quoted(text),
+                                  " must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
     }
     previous_separator = separator;
   }
   if (previous_separator) {
-    return InvalidArgumentError(what, " ", Quoted(text), " must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
+    return InvalidArgumentError(what, " ", Quoted(text),
+                                " must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$");
   }
   return Ok();
 }
@@ -32,7 +37,8 @@ Status ValidateIdentifier(std::string_view text, std::string_view what) {
 Status ValidateLabels(const Labels& labels) {
   for (const auto& [key, value] : labels) {
     if (key.size() + value.size() > kMaxLabel) {
-      return InvalidArgumentError("label key and value length (", key.size() + value.size(), " bytes) greater than maximum size (", kMaxLabel,
+      return InvalidArgumentError("label key and value length (", key.size() + value.size(),
+                                  " bytes) greater than maximum size (", kMaxLabel,
                                   " bytes), key: ", key.substr(0, 64));
     }
   }

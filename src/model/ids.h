@@ -29,12 +29,13 @@ class Key {
 
 using Namespace = Key<struct NamespaceTag>;
 using ContainerId = Key<struct ContainerIdTag>;
-using ExecId = Key<struct ExecIdTag>;          // empty: the init process
+using ExecId = Key<struct ExecIdTag>;  // empty: the init process
 using SandboxId = Key<struct SandboxIdTag>;
 using LeaseId = Key<struct LeaseIdTag>;
 using SnapshotterName = Key<struct SnapshotterNameTag>;
 
-// containerd's identifier rule (metadata.md 2): 1 to 76 bytes, runs of ASCII letters and digits joined by single
+// containerd's identifier rule (metadata.md 2): 1 to 76 bytes, runs of ASCII letters and digits
+// joined by single
 // '.', '_' or '-'. kInvalidArgument naming `what` and the text otherwise.
 Status ValidateIdentifier(std::string_view text, std::string_view what);
 
@@ -42,5 +43,7 @@ Status ValidateIdentifier(std::string_view text, std::string_view what);
 
 template <typename Tag>
 struct std::hash<corten::model::Key<Tag>> {
-  size_t operator()(const corten::model::Key<Tag>& key) const { return std::hash<std::string>()(key.str()); }
+  size_t operator()(const corten::model::Key<Tag>& key) const {
+    return std::hash<std::string>()(key.str());
+  }
 };

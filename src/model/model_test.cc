@@ -8,9 +8,11 @@ namespace corten::model {
 namespace {
 
 TEST(Identifier, FollowsContainerdsRule) {
-  for (const char* good : {"a", "A1", "a-b", "a.b_c-d", "0"}) EXPECT_TRUE(ValidateIdentifier(good, "identifier").ok()) << good;
+  for (const char* good : {"a", "A1", "a-b", "a.b_c-d", "0"})
+    EXPECT_TRUE(ValidateIdentifier(good, "identifier").ok()) << good;
   EXPECT_TRUE(ValidateIdentifier(std::string(76, 'x'), "identifier").ok());
-  for (const char* bad : {"", "-a", "a-", "a..b", "a/b", "a b", "\xc3\xa4"}) EXPECT_FALSE(ValidateIdentifier(bad, "identifier").ok()) << bad;
+  for (const char* bad : {"", "-a", "a-", "a..b", "a/b", "a b", "\xc3\xa4"})
+    EXPECT_FALSE(ValidateIdentifier(bad, "identifier").ok()) << bad;
   EXPECT_FALSE(ValidateIdentifier(std::string(77, 'x'), "identifier").ok());
 }
 
@@ -23,7 +25,9 @@ TEST(Digest, ParsesOnlyKnownForms) {
   const std::string hex(64, 'a');
   EXPECT_EQ(Digest::Parse("sha256:" + hex).value().hex(), hex);
   EXPECT_TRUE(Digest::Parse("sha512:" + std::string(128, '0')).ok());
-  for (const std::string& bad : std::vector<std::string>{std::string("sha256:"), "sha256:" + hex + "a", "sha256:" + std::string(64, 'A'), std::string("md5:abc"), hex, std::string(":x")}) {
+  for (const std::string& bad : std::vector<std::string>{
+           std::string("sha256:"), "sha256:" + hex + "a", "sha256:" + std::string(64, 'A'),
+           std::string("md5:abc"), hex, std::string(":x")}) {
     EXPECT_FALSE(Digest::Parse(bad).ok()) << bad;
   }
 }
@@ -47,14 +51,16 @@ TEST(Platform, MatchesCompatibleMachinesInOrder) {
 
 TEST(Labels, UpdateTouchesWhatThePathsName) {
   Labels labels = {{"a", "1"}, {"b.c/d", "2"}};
-  ASSERT_TRUE(UpdateLabels(labels, {{"b.c/d", "3"}, {"x", "y"}}, {"labels.b.c/d", "labels.a"}).ok());
+  ASSERT_TRUE(
+      UpdateLabels(labels, {{"b.c/d", "3"}, {"x", "y"}}, {"labels.b.c/d", "labels.a"}).ok());
   EXPECT_EQ(labels, (Labels{{"b.c/d", "3"}}));
   ASSERT_TRUE(UpdateLabels(labels, {{"n", "1"}, {"empty", ""}}, {}).ok());
   EXPECT_EQ(labels, (Labels{{"n", "1"}}));
   ASSERT_TRUE(UpdateLabels(labels, {{"m", "1"}}, {"labels"}).ok());
   EXPECT_EQ(labels, (Labels{{"m", "1"}}));
   EXPECT_TRUE(UpdateLabels(labels, {}, {"size"}).error().Is(Code::kInvalidArgument));
-  EXPECT_TRUE(UpdateLabels(labels, {{"k", std::string(4096, 'v')}}, {}).error().Is(Code::kInvalidArgument));
+  EXPECT_TRUE(
+      UpdateLabels(labels, {{"k", std::string(4096, 'v')}}, {}).error().Is(Code::kInvalidArgument));
   EXPECT_EQ(labels, (Labels{{"m", "1"}}));
 }
 

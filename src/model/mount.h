@@ -7,10 +7,10 @@
 namespace corten::model {
 
 struct Mount {
-  std::string type;                   // "bind", "overlay", "erofs", "format/mkdir/overlay" ...
+  std::string type;  // "bind", "overlay", "erofs", "format/mkdir/overlay" ...
   std::string source;
-  std::string target;                 // path below the root they are applied to; usually empty
-  std::vector<std::string> options;   // flags and data, mount(8) words
+  std::string target;                // path below the root they are applied to; usually empty
+  std::vector<std::string> options;  // flags and data, mount(8) words
   bool operator==(const Mount&) const = default;
 };
 

@@ -24,22 +24,28 @@ TEST(Reference, SplitsAtTheFirstColonOrAtOfThePath) {
 }
 
 TEST(Reference, RefusesSchemesPortsAndSpaces) {
-  for (const char* bad : {"", "http://x/y", "alpine:latest", "/x", "a b/c", "h/p:", "h/p@", "h:99999/x"}) {
+  for (const char* bad :
+       {"", "http://x/y", "alpine:latest", "/x", "a b/c", "h/p:", "h/p@", "h:99999/x"}) {
     EXPECT_EQ(ParseReference(bad).error().code(), Code::kInvalidArgument) << bad;
   }
 }
 
 TEST(Reference, DockersShortFormsAreMadeWhole) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"alpine", "docker.io/library/alpine:latest"}, {"a/b:1", "docker.io/a/b:1"},
-      {"localhost/x", "localhost/x:latest"},         {"r.io:5000/x/y@" + kDigest, "r.io:5000/x/y@" + kDigest},
-      {"index.docker.io/x", "docker.io/library/x:latest"}, {"a--b/c__d:1.0", "docker.io/a--b/c__d:1.0"}};
+      {"alpine", "docker.io/library/alpine:latest"},
+      {"a/b:1", "docker.io/a/b:1"},
+      {"localhost/x", "localhost/x:latest"},
+      {"r.io:5000/x/y@" + kDigest, "r.io:5000/x/y@" + kDigest},
+      {"index.docker.io/x", "docker.io/library/x:latest"},
+      {"a--b/c__d:1.0", "docker.io/a--b/c__d:1.0"}};
   for (const auto& [text, want] : cases) EXPECT_EQ(NormalizeDockerReference(text).value(), want);
-  for (const char* bad : {"UPPER", "a:", "a:-x", "a@sha256:1", "a//b", "-a", "a/_b"}) EXPECT_FALSE(NormalizeDockerReference(bad).ok()) << bad;
+  for (const char* bad : {"UPPER", "a:", "a:-x", "a@sha256:1", "a//b", "-a", "a/_b"})
+    EXPECT_FALSE(NormalizeDockerReference(bad).ok()) << bad;
 }
 
 TEST(ReferenceTest, HostsOfDockerNamesAreHosts) {
-  for (const char* bad : {":1a/b:1", ":5/b", "a.b:70000/c", "a_b.c/d", "-a.b/c", "a..b/c", "[zz]:1/c", "[::1/c", "a.b:/c"}) {
+  for (const char* bad : {":1a/b:1", ":5/b", "a.b:70000/c", "a_b.c/d", "-a.b/c", "a..b/c",
+                          "[zz]:1/c", "[::1/c", "a.b:/c"}) {
     EXPECT_FALSE(NormalizeDockerReference(bad).ok()) << bad;
   }
   EXPECT_EQ(NormalizeDockerReference("[::1]:5000/c").value(), "[::1]:5000/c:latest");

@@ -8,7 +8,8 @@ namespace corten::model {
 // Travels with each request: gRPC metadata `containerd-namespace` and `containerd-lease`.
 struct Scope {
   Namespace ns;
-  LeaseId lease;  // empty: none; else everything that the call creates or finds is added to this lease
+  LeaseId
+      lease;  // empty: none; else everything that the call creates or finds is added to this lease
 };
 
 }  // namespace corten::model

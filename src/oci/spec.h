@@ -1,9 +1,9 @@
 // OCI runtime specifications: containerd's defaults, and what an image and a user change in them.
 //
-// A SpecBuilder collects; Build gives the JSON that goes into a container's record. Values; one thread.
-// The version written is the oldest one that says everything used here, so that every runtime accepts it (crun of
-// Debian 12 refuses 1.1 and newer).
-// Source: OCI runtime specification 1.0.2, config.md and config-linux.md; containerd's default spec (ctr.md 2).
+// A SpecBuilder collects; Build gives the JSON that goes into a container's record. Values; one
+// thread. The version written is the oldest one that says everything used here, so that every
+// runtime accepts it (crun of Debian 12 refuses 1.1 and newer). Source: OCI runtime
+// specification 1.0.2, config.md and config-linux.md; containerd's default spec (ctr.md 2).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,10 @@
 
 namespace corten::oci {
 
-inline constexpr std::string_view kSpecType = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-inline constexpr std::string_view kProcessType = "types.containerd.io/opencontainers/runtime-spec/1/Process";
+inline constexpr std::string_view kSpecType =
+    "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+inline constexpr std::string_view kProcessType =
+    "types.containerd.io/opencontainers/runtime-spec/1/Process";
 
 struct BindMount {
   std::string source;
@@ -26,31 +28,33 @@ struct BindMount {
 };
 
 struct SpecRequest {
-  std::string ns;                            // for the cgroup path /NS/ID
+  std::string ns;  // for the cgroup path /NS/ID
   std::string id;
-  std::string image_config;                  // JSON of the image's configuration; empty: none
-  std::vector<std::string> args;             // empty: the image's entrypoint and command; else the command after the entrypoint
-  std::vector<std::string> env;              // KEY=VALUE, over the image's
-  std::string cwd;                           // empty: the image's, else "/"
-  std::string user;                          // "uid[:gid]" in numbers; empty: the image's if it is numeric, else 0:0
-  std::string hostname;                      // empty: the id
+  std::string image_config;  // JSON of the image's configuration; empty: none
+  std::vector<std::string>
+      args;  // empty: the image's entrypoint and command; else the command after the entrypoint
+  std::vector<std::string> env;  // KEY=VALUE, over the image's
+  std::string cwd;               // empty: the image's, else "/"
+  std::string user;      // "uid[:gid]" in numbers; empty: the image's if it is numeric, else 0:0
+  std::string hostname;  // empty: the id
   bool terminal = false;
   bool read_only = false;
   bool host_network = false;
-  bool privileged = false;                   // all capabilities, all devices, nothing masked
+  bool privileged = false;  // all capabilities, all devices, nothing masked
   std::vector<BindMount> mounts;
   std::optional<int64_t> memory_bytes;
-  std::optional<int64_t> cpu_quota_us;       // per 100 ms
+  std::optional<int64_t> cpu_quota_us;  // per 100 ms
   std::vector<std::pair<std::string, std::string>> annotations;
 };
 
-// kInvalidArgument: neither image nor request says what to run, a user that is not numeric, image configuration that is
-// not JSON.
+// kInvalidArgument: neither image nor request says what to run, a user that is not numeric, image
+// configuration that is not JSON.
 Result<std::string> MakeSpec(const SpecRequest& request);
 
-// The process of an exec: the container's own process with other arguments. `spec` is the container's.
-// kInvalidArgument: spec is not JSON, no arguments.
-Result<std::string> MakeExecProcess(std::string_view spec, const std::vector<std::string>& args, const std::vector<std::string>& env, bool terminal,
+// The process of an exec: the container's own process with other arguments. `spec` is the
+// container's. kInvalidArgument: spec is not JSON, no arguments.
+Result<std::string> MakeExecProcess(std::string_view spec, const std::vector<std::string>& args,
+                                    const std::vector<std::string>& env, bool terminal,
                                     const std::string& cwd);
 
 }  // namespace corten::oci

@@ -13,7 +13,8 @@ SpecRequest Request() {
   SpecRequest request;
   request.ns = "n";
   request.id = "c";
-  request.image_config = R"({"config":{"Entrypoint":["/e"],"Cmd":["a"],"Env":["PATH=/x","K=1"],"WorkingDir":"/w","User":"5:6"}})";
+  request.image_config =
+      R"({"config":{"Entrypoint":["/e"],"Cmd":["a"],"Env":["PATH=/x","K=1"],"WorkingDir":"/w","User":"5:6"}})";
   return request;
 }
 

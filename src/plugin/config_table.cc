@@ -10,8 +10,9 @@ namespace corten::plugin {
 namespace {
 
 std::string_view TypeName(const ConfigTable::Binding& binding) {
-  static constexpr std::string_view kNames[] = {"true or false", "an integer", "a number", "a string", "a list of strings",
-                                                "a duration such as '10s'"};
+  static constexpr std::string_view kNames[] = {"true or false",     "an integer",
+                                                "a number",          "a string",
+                                                "a list of strings", "a duration such as '10s'"};
   return kNames[binding.index()];
 }
 
@@ -45,14 +46,17 @@ struct Setter {
 }  // namespace
 
 Status ConfigTable::Set(std::string_view name, const Value& value) {
-  const auto found = std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.name == name; });
+  const auto found = std::find_if(fields_.begin(), fields_.end(),
+                                  [&](const Field& field) { return field.name == name; });
   if (found == fields_.end()) {
     std::vector<std::string> names;
     for (const Field& field : fields_) names.push_back(field.name);
     const std::string nearest = NearestName(name, names);
-    return NotFoundError("unknown key ", Quoted(name), nearest.empty() ? "" : StrCat(", did you mean ", Quoted(nearest), "?"));
+    return NotFoundError("unknown key ", Quoted(name),
+                         nearest.empty() ? "" : StrCat(", did you mean ", Quoted(nearest), "?"));
   }
-  const bool fits = TRY(std::visit(Setter{value}, found->binding).Context(StrCat("key ", Quoted(name))));
+  const bool fits =
+      TRY(std::visit(Setter{value}, found->binding).Context(StrCat("key ", Quoted(name))));
   if (!fits) return InvalidArgumentError("key ", Quoted(name), ": want ", TypeName(found->binding));
   return Ok();
 }

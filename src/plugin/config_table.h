@@ -1,7 +1,8 @@
 // What a plugin lets an administrator set: named fields bound to the members of its config struct.
 //
-// One table serves reading (types are checked, unknown keys are named), printing defaults and dumping what is in force.
-// A table refers into the struct it was built from, which must outlive it. One thread.
+// One table serves reading (types are checked, unknown keys are named), printing defaults and
+// dumping what is in force. A table refers into the struct it was built from, which must outlive
+// it. One thread.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ struct Duration {
 
 class ConfigTable {
  public:
-  using Binding = std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, Duration*>;
+  using Binding =
+      std::variant<bool*, int64_t*, double*, std::string*, std::vector<std::string>*, Duration*>;
   using Value = std::variant<bool, int64_t, double, std::string, std::vector<std::string>>;
   struct Field {
     std::string name;
@@ -34,7 +36,8 @@ class ConfigTable {
   }
   const std::vector<Field>& fields() const { return fields_; }
 
-  // kNotFound: no such field (the text names the nearest one); kInvalidArgument: wrong type or unreadable duration.
+  // kNotFound: no such field (the text names the nearest one); kInvalidArgument: wrong type or
+  // unreadable duration.
   Status Set(std::string_view name, const Value& value);
   // The present value in the form that the file has: durations as text.
   static Value Get(const Field& field);

@@ -26,11 +26,14 @@ Result<std::vector<size_t>> Graph::Order(const std::vector<bool>& enabled) const
   // Depth first, in the order of the list, so that the outcome does not depend on anything else.
   const std::function<Status(size_t)> visit = [&](size_t index) -> Status {
     if (marks[index] == Mark::kDone || !enabled[index]) return Ok();
-    if (marks[index] == Mark::kOpen) return InternalError("plugin ", descriptors_[index].uri(), ": needs itself in a circle");
+    if (marks[index] == Mark::kOpen)
+      return InternalError("plugin ", descriptors_[index].uri(), ": needs itself in a circle");
     marks[index] = Mark::kOpen;
     for (const std::string& type : descriptors_[index].requires_types) {
       for (size_t other = 0; other < descriptors_.size(); ++other) {
-        if (other != index && (type == "*" ? marks[other] == Mark::kNew : descriptors_[other].type == type)) TRY(visit(other));
+        if (other != index &&
+            (type == "*" ? marks[other] == Mark::kNew : descriptors_[other].type == type))
+          TRY(visit(other));
       }
     }
     marks[index] = Mark::kDone;
@@ -41,17 +44,23 @@ Result<std::vector<size_t>> Graph::Order(const std::vector<bool>& enabled) const
   return order;
 }
 
-Status Graph::Initialise(const Options& options, const std::function<void(const Record&)>& on_failure) {
+Status Graph::Initialise(const Options& options,
+                         const std::function<void(const Record&)>& on_failure) {
   options_ = options;
   for (const std::string& uri : options.disabled) {
-    if (uri.find('.') == std::string::npos) return InvalidArgumentError("invalid disabled plugin URI ", Quoted(uri), " expect io.containerd.x.vx");
+    if (uri.find('.') == std::string::npos)
+      return InvalidArgumentError("invalid disabled plugin URI ", Quoted(uri),
+                                  " expect io.containerd.x.vx");
   }
   for (const std::string& uri : options.required) {
-    if (uri.find('.') == std::string::npos) return InvalidArgumentError("invalid required plugin URI ", Quoted(uri), " expect io.containerd.x.vx");
+    if (uri.find('.') == std::string::npos)
+      return InvalidArgumentError("invalid required plugin URI ", Quoted(uri),
+                                  " expect io.containerd.x.vx");
   }
   std::vector<bool> enabled;
   for (const Descriptor& descriptor : descriptors_) {
-    enabled.push_back(std::find(options.disabled.begin(), options.disabled.end(), descriptor.uri()) == options.disabled.end());
+    enabled.push_back(std::find(options.disabled.begin(), options.disabled.end(),
+                                descriptor.uri()) == options.disabled.end());
   }
   const std::vector<size_t> order = TRY(Order(enabled));
   std::vector<std::string> missing = options.required;

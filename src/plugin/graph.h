@@ -1,10 +1,12 @@
-// The plugin graph: what exists, in which order it is built, and how plugins find each other by type.
+// The plugin graph: what exists, in which order it is built, and how plugins find each other by
+// type.
 //
-// A Descriptor is data that a room exports; daemon/builtins.cc lists them all. Initialise builds them in order of need,
-// each after all plugins of every type it requires. A plugin that fails is kept with its error and shown by
-// introspection; only a required one stops the start. Close destroys in reverse order.
-// One thread builds and closes; lookups afterwards may come from any thread.
-// Type and id strings are containerd's, since configuration files and introspection expose them (core.md 3).
+// A Descriptor is data that a room exports; daemon/builtins.cc lists them all. Initialise builds
+// them in order of need, each after all plugins of every type it requires. A plugin that fails is
+// kept with its error and shown by introspection; only a required one stops the start. Close
+// destroys in reverse order. One thread builds and closes; lookups afterwards may come from any
+// thread. Type and id strings are containerd's, since configuration files and introspection expose
+// them (core.md 3).
 #pragma once
 
 #include <any>
@@ -30,23 +32,26 @@ class Graph;
 
 // What introspection tells about a plugin beside its name; filled in by its init.
 struct Facts {
-  std::vector<std::string> platforms;            // "linux/amd64"
+  std::vector<std::string> platforms;  // "linux/amd64"
   std::map<std::string, std::string> exports;
   std::vector<std::string> capabilities;
-  // Capabilities that cost something to find out (kernel probes): asked for when somebody looks, not at the start. Joins
-  // the list above; called from any thread, must be thread-safe. May be empty.
+  // Capabilities that cost something to find out (kernel probes): asked for when somebody looks,
+  // not at the start. Joins the list above; called from any thread, must be thread-safe. May be
+  // empty.
   std::function<std::vector<std::string>()> probe_capabilities;
 };
 
 // Handed to init. Valid during the call only.
 class InitContext {
  public:
-  InitContext(Graph* graph, std::string uri, void* config) : graph_(graph), uri_(std::move(uri)), config_(config) {}
+  InitContext(Graph* graph, std::string uri, void* config)
+      : graph_(graph), uri_(std::move(uri)), config_(config) {}
   const std::string& uri() const { return uri_; }
   // Directories of this plugin's own: <root>/<uri> and <state>/<uri>. Not created.
   std::string RootDir() const;
   std::string StateDir() const;
-  const std::string& Property(const std::string& name) const;  // "address", "root", "state" ...; "" if unset
+  const std::string& Property(
+      const std::string& name) const;  // "address", "root", "state" ...; "" if unset
   // REQUIRES: the descriptor was made with this config type.
   template <typename C>
   const C& Config() const {
@@ -75,31 +80,35 @@ Error SkipPlugin(std::string_view why);
 struct Descriptor {
   std::string type;
   std::string id;
-  std::vector<std::string> requires_types;   // "*" means everything else
+  std::vector<std::string> requires_types;  // "*" means everything else
   // Builds the instance; the holder keeps it alive until Close.
   std::function<Result<std::shared_ptr<void>>(InitContext&)> init;
   // Config struct and how to read it; both empty when there is nothing to set.
-  std::shared_ptr<void> config;              // shared with the table that refers into it
+  std::shared_ptr<void> config;  // shared with the table that refers into it
   std::shared_ptr<ConfigTable> table;
   std::string uri() const { return StrCat(type, ".", id); }
 };
 
-// Makes a descriptor whose init returns Result<std::unique_ptr<I>>, found later as T (I derives from T or is T).
+// Makes a descriptor whose init returns Result<std::unique_ptr<I>>, found later as T (I derives
+// from T or is T).
 template <typename T, typename Init>
-Descriptor MakeDescriptor(PluginType<T> type, std::string id, std::vector<std::string> requires_types, Init init) {
+Descriptor MakeDescriptor(PluginType<T> type, std::string id,
+                          std::vector<std::string> requires_types, Init init) {
   Descriptor descriptor;
   descriptor.type = type.name;
   descriptor.id = std::move(id);
   descriptor.requires_types = std::move(requires_types);
   descriptor.init = [init](InitContext& context) -> Result<std::shared_ptr<void>> {
     std::unique_ptr<T> instance = TRY(init(context));
-    // A shared_ptr<T> remembers how to delete it; void* then points at the T, which lookups cast back to.
+    // A shared_ptr<T> remembers how to delete it; void* then points at the T, which lookups cast
+    // back to.
     return std::shared_ptr<void>(std::shared_ptr<T>(std::move(instance)));
   };
   return descriptor;
 }
 template <typename C>
-Descriptor WithConfig(Descriptor descriptor, const std::function<void(C&, ConfigTable&)>& bind, C defaults = {}) {
+Descriptor WithConfig(Descriptor descriptor, const std::function<void(C&, ConfigTable&)>& bind,
+                      C defaults = {}) {
   auto config = std::make_shared<C>(std::move(defaults));
   descriptor.table = std::make_shared<ConfigTable>();
   bind(*config, *descriptor.table);
@@ -113,7 +122,7 @@ struct Record {
   std::string id;
   std::vector<std::string> requires_types;
   Facts facts;
-  std::unique_ptr<Error> error;   // set: failed or skipped
+  std::unique_ptr<Error> error;  // set: failed or skipped
   bool skipped = false;
 };
 
@@ -121,14 +130,14 @@ class Graph {
  public:
   struct Options {
     std::map<std::string, std::string> properties;  // root, state, address, ...
-    std::vector<std::string> disabled;               // URIs
-    std::vector<std::string> required;               // URIs
+    std::vector<std::string> disabled;              // URIs
+    std::vector<std::string> required;              // URIs
   };
   explicit Graph(std::vector<Descriptor> descriptors) : descriptors_(std::move(descriptors)) {}
   ~Graph() { Close(); }
 
-  // kInvalidArgument: a disabled or required URI without a dot. A required plugin that failed or does not exist is an
-  // error that names it. `on_failure` is told of each other failure.
+  // kInvalidArgument: a disabled or required URI without a dot. A required plugin that failed or
+  // does not exist is an error that names it. `on_failure` is told of each other failure.
   Status Initialise(const Options& options, const std::function<void(const Record&)>& on_failure);
   // Destroys instances in reverse order. Idempotent.
   void Close();

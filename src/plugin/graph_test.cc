@@ -13,17 +13,20 @@ struct Thing {
 constexpr PluginType<Thing> kA{"io.test.a.v1"};
 constexpr PluginType<Thing> kB{"io.test.b.v1"};
 
-Descriptor Make(PluginType<Thing> type, const std::string& id, std::vector<std::string> needs, std::string* log) {
-  return MakeDescriptor<Thing>(type, id, std::move(needs), [log, id](InitContext&) -> Result<std::unique_ptr<Thing>> {
-    *log += StrCat("+", id);
-    return std::unique_ptr<Thing>(new Thing{id, log});
-  });
+Descriptor Make(PluginType<Thing> type, const std::string& id, std::vector<std::string> needs,
+                std::string* log) {
+  return MakeDescriptor<Thing>(type, id, std::move(needs),
+                               [log, id](InitContext&) -> Result<std::unique_ptr<Thing>> {
+                                 *log += StrCat("+", id);
+                                 return std::unique_ptr<Thing>(new Thing{id, log});
+                               });
 }
 
 TEST(Graph, BuildsInOrderOfNeedAndDestroysInReverse) {
   std::string log;
   {
-    Graph graph({Make(kB, "b", {"io.test.a.v1"}, &log), Make(kA, "a1", {}, &log), Make(kA, "a2", {}, &log)});
+    Graph graph({Make(kB, "b", {"io.test.a.v1"}, &log), Make(kA, "a1", {}, &log),
+                 Make(kA, "a2", {}, &log)});
     ASSERT_TRUE(graph.Initialise({}, {}).ok());
     EXPECT_EQ(log, "+a1+a2+b");
     EXPECT_EQ(graph.Get(kA, "a2")->name, "a2");
@@ -35,14 +38,17 @@ TEST(Graph, BuildsInOrderOfNeedAndDestroysInReverse) {
 TEST(Graph, AFailedPluginIsKeptWithItsErrorUnlessRequired) {
   std::string log;
   const auto failing = [&] {
-    return MakeDescriptor<Thing>(kA, "bad", {}, [](InitContext&) -> Result<std::unique_ptr<Thing>> { return SkipPlugin("no such kernel"); });
+    return MakeDescriptor<Thing>(kA, "bad", {}, [](InitContext&) -> Result<std::unique_ptr<Thing>> {
+      return SkipPlugin("no such kernel");
+    });
   };
   std::vector<Descriptor> list;
   list.push_back(failing());
   list.push_back(Make(kB, "b", {"io.test.a.v1"}, &log));
   Graph graph(std::move(list));
   int failures = 0;
-  ASSERT_TRUE(graph.Initialise({}, [&](const Record& record) { failures += record.skipped ? 1 : 0; }).ok());
+  ASSERT_TRUE(
+      graph.Initialise({}, [&](const Record& record) { failures += record.skipped ? 1 : 0; }).ok());
   EXPECT_EQ(failures, 1);
   EXPECT_EQ(graph.records().size(), 2u);
 
@@ -51,7 +57,8 @@ TEST(Graph, AFailedPluginIsKeptWithItsErrorUnlessRequired) {
   Graph strict(std::move(again));
   Graph::Options options;
   options.required = {"io.test.a.v1.bad"};
-  EXPECT_EQ(strict.Initialise(options, {}).error().text(), "load required plugin io.test.a.v1.bad: no such kernel: skip plugin");
+  EXPECT_EQ(strict.Initialise(options, {}).error().text(),
+            "load required plugin io.test.a.v1.bad: no such kernel: skip plugin");
   options.required = {"nodots"};
   Graph other({});
   EXPECT_FALSE(other.Initialise(options, {}).ok());
@@ -76,8 +83,10 @@ TEST(ConfigTable, ChecksTypesAndSuggestsNames) {
   EXPECT_TRUE(flag);
   EXPECT_TRUE(table.Set("schedule_delay", std::string("1m")).ok());
   EXPECT_EQ(std::get<std::string>(ConfigTable::Get(table.fields()[1])), "1m0s");
-  EXPECT_EQ(table.Set("sync_remove", std::string("yes")).error().text(), "key \"sync_remove\": want true or false");
-  EXPECT_EQ(table.Set("sync_remov", true).error().text(), "unknown key \"sync_remov\", did you mean \"sync_remove\"?");
+  EXPECT_EQ(table.Set("sync_remove", std::string("yes")).error().text(),
+            "key \"sync_remove\": want true or false");
+  EXPECT_EQ(table.Set("sync_remov", true).error().text(),
+            "unknown key \"sync_remov\", did you mean \"sync_remove\"?");
   EXPECT_EQ(table.Set("zzz", true).error().text(), "unknown key \"zzz\"");
 }
 

@@ -21,11 +21,14 @@ std::string_view Trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
-// protobuf's parser is tolerant: a text may parse into unknown fields only. An answer has known fields and no others.
+// protobuf's parser is tolerant: a text may parse into unknown fields only. An answer has known
+// fields and no others.
 std::optional<Endpoint> FromProtobuf(std::string_view answer) {
   bootstrap::BootstrapResult result;
   if (!result.ParseFromArray(answer.data(), static_cast<int>(answer.size()))) return std::nullopt;
-  if (result.address().empty() && result.protocol().empty() && result.version() == 0 && !answer.empty()) return std::nullopt;
+  if (result.address().empty() && result.protocol().empty() && result.version() == 0 &&
+      !answer.empty())
+    return std::nullopt;
   return Endpoint{result.version(), result.address(), result.protocol()};
 }
 
@@ -46,22 +49,26 @@ std::optional<Endpoint> FromJson(std::string_view answer) {
 
 Status Check(const Endpoint& endpoint) {
   if (endpoint.version > kMaxTaskVersion) {
-    return UnimplementedError("unsupported shim version (", endpoint.version, "): newest known is ", kMaxTaskVersion);
+    return UnimplementedError("unsupported shim version (", endpoint.version, "): newest known is ",
+                              kMaxTaskVersion);
   }
   if (endpoint.address.empty()) return InvalidArgumentError("address is empty in bootstrap params");
-  if (endpoint.protocol.empty()) return InvalidArgumentError("protocol is empty in bootstrap params");
+  if (endpoint.protocol.empty())
+    return InvalidArgumentError("protocol is empty in bootstrap params");
   return Ok();
 }
 
 bool EndsUpInOldShim(std::string_view binary) {
   const std::string_view name = binary.substr(binary.rfind('/') + 1);  // npos + 1 is 0
-  return name.find("shim-runc-v1") != std::string_view::npos || name.find("shim-runhcs-v1") != std::string_view::npos;
+  return name.find("shim-runc-v1") != std::string_view::npos ||
+         name.find("shim-runhcs-v1") != std::string_view::npos;
 }
 
 }  // namespace
 
 Result<Endpoint> ParseEndpoint(std::string_view answer) {
-  if (answer.size() > kMaxAnswer) return ResourceExhaustedError("answer of ", answer.size(), " bytes is no shim address");
+  if (answer.size() > kMaxAnswer)
+    return ResourceExhaustedError("answer of ", answer.size(), " bytes is no shim address");
   if (std::optional<Endpoint> endpoint = FromProtobuf(answer)) {
     TRY(Check(*endpoint));
     return std::move(*endpoint);
@@ -77,7 +84,8 @@ Result<Endpoint> ParseEndpoint(std::string_view answer) {
 }
 
 std::string EncodeEndpoint(const Endpoint& endpoint) {
-  return StrCat("{\"version\":", endpoint.version, ",\"address\":", log::JsonString(endpoint.address),
+  return StrCat("{\"version\":", endpoint.version,
+                ",\"address\":", log::JsonString(endpoint.address),
                 ",\"protocol\":", log::JsonString(endpoint.protocol), "}");
 }
 

@@ -25,13 +25,15 @@ TEST(ParseEndpoint, ReadsTheProtobufAnswerOfTwoThree) {
 }
 
 TEST(ParseEndpoint, ReadsTheJsonAnswerOfTwoZeroWithSpaceAround) {
-  const auto endpoint = ParseEndpoint("  {\"version\":3,\"address\":\"unix:///a\",\"protocol\":\"grpc\"}\n");
+  const auto endpoint =
+      ParseEndpoint("  {\"version\":3,\"address\":\"unix:///a\",\"protocol\":\"grpc\"}\n");
   ASSERT_TRUE(endpoint.ok()) << endpoint.error().text();
   EXPECT_EQ(*endpoint, (Endpoint{3, "unix:///a", "grpc"}));
 }
 
 TEST(ParseEndpoint, TakesAnyOtherTextAsAnAddressOfVersionTwo) {
-  for (const std::string address : {"unix:///run/containerd/s/ab", "/containerd-shim/default/x/shim.sock", "vsock://3:1024"}) {
+  for (const std::string address :
+       {"unix:///run/containerd/s/ab", "/containerd-shim/default/x/shim.sock", "vsock://3:1024"}) {
     const auto endpoint = ParseEndpoint(address + "\n");
     ASSERT_TRUE(endpoint.ok()) << endpoint.error().text();
     EXPECT_EQ(*endpoint, (Endpoint{2, address, "ttrpc"}));
@@ -49,7 +51,8 @@ TEST(ParseEndpoint, RefusesVersionsItDoesNotSpeak) {
   const auto binary = ParseEndpoint(Protobuf(4, "unix:///a", "ttrpc"));
   ASSERT_FALSE(binary.ok());
   EXPECT_EQ(binary.error().code(), Code::kUnimplemented);
-  const auto json = ParseEndpoint("{\"version\":4,\"address\":\"unix:///a\",\"protocol\":\"ttrpc\"}");
+  const auto json =
+      ParseEndpoint("{\"version\":4,\"address\":\"unix:///a\",\"protocol\":\"ttrpc\"}");
   ASSERT_FALSE(json.ok());
   EXPECT_EQ(json.error().code(), Code::kUnimplemented);
 }
@@ -81,7 +84,8 @@ TEST(EncodeBootstrapInput, CarriesTheOptionsUnopened) {
   input.socket_dir = "/run/s";
   input.options = model::Any{"some.Type", std::string("\0\xff", 2)};
   pb::BootstrapParams params;
-  ASSERT_TRUE(params.ParseFromString(EncodeBootstrapInput(input, "/usr/bin/containerd-shim-runc-v2")));
+  ASSERT_TRUE(
+      params.ParseFromString(EncodeBootstrapInput(input, "/usr/bin/containerd-shim-runc-v2")));
   EXPECT_EQ(params.instance_id(), "c1");
   EXPECT_EQ(params.namespace_(), "default");
   EXPECT_EQ(params.log_level(), pb::LOG_LEVEL_DEBUG);
@@ -97,7 +101,8 @@ TEST(EncodeBootstrapInput, GivesOldShimsTheBareOptions) {
   EXPECT_EQ(EncodeBootstrapInput(input, "/usr/bin/containerd-shim-runc-v1"), "");
   input.options = model::Any{"some.Type", "x"};
   google::protobuf::Any any;
-  ASSERT_TRUE(any.ParseFromString(EncodeBootstrapInput(input, "/opt/containerd-shim-runhcs-v1.exe")));
+  ASSERT_TRUE(
+      any.ParseFromString(EncodeBootstrapInput(input, "/opt/containerd-shim-runhcs-v1.exe")));
   EXPECT_EQ(any.type_url(), "some.Type");
   EXPECT_EQ(any.value(), "x");
 }

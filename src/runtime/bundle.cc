@@ -62,14 +62,17 @@ Status HideAndRemove(const std::string& parent, const std::string& id, const cha
 
 bool IsMountRoot(const std::string& path) {
   struct statx info{};
-  if (statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &info) < 0) return errno != ENOENT;
-  return (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0 || (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  if (statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &info) < 0)
+    return errno != ENOENT;
+  return (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) == 0 ||
+         (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 }  // namespace
 
 Status UnmountRootfs(const std::string& rootfs) {
-  // The usual case is a bare, empty directory; reading the mount table costs more the more containers there are.
+  // The usual case is a bare, empty directory; reading the mount table costs more the more
+  // containers there are.
   if (!IsMountRoot(rootfs)) {
     const Result<Dir> dir = Dir::Open(rootfs);
     if (!dir.ok()) return dir.error().Is(Code::kNotFound) ? Ok() : os::UnmountRecursive(rootfs, 0);
@@ -86,7 +89,8 @@ Status Bundle::WriteShimBinary(std::string_view path) const {
 
 Status Bundle::WriteEndpoint(const Endpoint& endpoint) const {
   const Dir dir = TRY(Dir::Open(path_));
-  return ReplaceFile(dir, "bootstrap.json", EncodeEndpoint(endpoint), 0644, FileReplacer::Durable::kNo);
+  return ReplaceFile(dir, "bootstrap.json", EncodeEndpoint(endpoint), 0644,
+                     FileReplacer::Durable::kNo);
 }
 
 Status Bundle::WriteSandbox(const model::SandboxId& sandbox) const {
@@ -95,7 +99,8 @@ Status Bundle::WriteSandbox(const model::SandboxId& sandbox) const {
 }
 
 Status Bundle::LinkSocketDir(const std::string& socket_dir) const {
-  if (symlink(socket_dir.c_str(), (path_ + "/s").c_str()) < 0 && errno != EEXIST) return ErrnoError(errno, "symlink ", path_, "/s");
+  if (symlink(socket_dir.c_str(), (path_ + "/s").c_str()) < 0 && errno != EEXIST)
+    return ErrnoError(errno, "symlink ", path_, "/s");
   return Ok();
 }
 
@@ -115,7 +120,9 @@ Result<Endpoint> Bundle::ReadEndpoint() const {
   return endpoint;
 }
 
-Result<std::string> Bundle::ReadSpec() const { return ReadFileAt(path_ + "/config.json", kMaxSpec); }
+Result<std::string> Bundle::ReadSpec() const {
+  return ReadFileAt(path_ + "/config.json", kMaxSpec);
+}
 
 bool Bundle::JoinedSandbox() const { return access((path_ + "/sandbox").c_str(), F_OK) == 0; }
 
@@ -139,9 +146,12 @@ Result<BundleStore> BundleStore::Open(std::string root, std::string state) {
   return BundleStore(std::move(root), std::move(state));
 }
 
-Bundle BundleStore::At(const TaskKey& key) const { return Bundle(key, StrCat(state_, "/", key.ns.str(), "/", key.id.str())); }
+Bundle BundleStore::At(const TaskKey& key) const {
+  return Bundle(key, StrCat(state_, "/", key.ns.str(), "/", key.id.str()));
+}
 
-Result<Bundle> BundleStore::Create(const TaskKey& key, std::optional<std::string_view> spec, const SpecFacts& facts) const {
+Result<Bundle> BundleStore::Create(const TaskKey& key, std::optional<std::string_view> spec,
+                                   const SpecFacts& facts) const {
   const Bundle bundle = At(key);
   const std::string& id = key.id.str();
   const Dir state_root = TRY(Dir::Open(state_));
@@ -161,7 +171,8 @@ Result<Bundle> BundleStore::Create(const TaskKey& key, std::optional<std::string
   const auto fill = [&]() -> Status {
     const Dir dir = TRY(MakePrivateDir(hidden, 0700));
     if (facts.mapped_gid) {
-      if (chown(hidden.c_str(), static_cast<uid_t>(-1), *facts.mapped_gid) < 0) return ErrnoError(errno, "chown ", hidden);
+      if (chown(hidden.c_str(), static_cast<uid_t>(-1), *facts.mapped_gid) < 0)
+        return ErrnoError(errno, "chown ", hidden);
       if (chmod(hidden.c_str(), 0710) < 0) return ErrnoError(errno, "chmod ", hidden);
     }
     if (spec) TRY(WriteNew(dir, "config.json", *spec, 0666));
@@ -181,8 +192,10 @@ Result<Bundle> BundleStore::Create(const TaskKey& key, std::optional<std::string
 
 Status BundleStore::Remove(const TaskKey& key) const {
   TRY(UnmountRootfs(At(key).rootfs()));
-  TRY(HideAndRemove(StrCat(state_, "/", key.ns.str()), key.id.str(), "runtime.delete.bundle_hidden"));
-  return HideAndRemove(StrCat(root_, "/", key.ns.str()), key.id.str(), "runtime.delete.work_hidden");
+  TRY(HideAndRemove(StrCat(state_, "/", key.ns.str()), key.id.str(),
+                    "runtime.delete.bundle_hidden"));
+  return HideAndRemove(StrCat(root_, "/", key.ns.str()), key.id.str(),
+                       "runtime.delete.work_hidden");
 }
 
 Result<std::vector<TaskKey>> BundleStore::List() const {
@@ -197,7 +210,8 @@ Result<std::vector<TaskKey>> BundleStore::List() const {
     for (const std::string& id : ids) {
       if (id.front() == '.') continue;
       const Result<struct stat> info = dir->Stat(id);
-      if (info.ok() && S_ISDIR(info->st_mode)) keys.push_back({model::Namespace(ns), model::ContainerId(id)});
+      if (info.ok() && S_ISDIR(info->st_mode))
+        keys.push_back({model::Namespace(ns), model::ContainerId(id)});
     }
   }
   return keys;
@@ -216,7 +230,8 @@ size_t BundleStore::SweepHidden() const {
       const Result<std::vector<std::string>> names = dir->List();
       if (!names.ok()) continue;
       for (const std::string& name : *names) {
-        const bool orphan = &tree != &state_ && tree == root_ && access(StrCat(state_, "/", ns, "/", name).c_str(), F_OK) < 0;
+        const bool orphan = &tree != &state_ && tree == root_ &&
+                            access(StrCat(state_, "/", ns, "/", name).c_str(), F_OK) < 0;
         if (name.front() != '.' && !orphan) continue;
         if (!UnmountRootfs(StrCat(dir->path(), "/", name, "/rootfs")).ok()) continue;
         if (dir->RemoveTree(name).ok()) ++removed;

@@ -84,7 +84,8 @@ TEST_F(BundleTest, ListsOnlyWhatIsNotHidden) {
   std::ofstream(dir_ / "state/ns/stray") << "x";
   std::vector<TaskKey> keys = *store_.List();
   std::sort(keys.begin(), keys.end());
-  EXPECT_EQ(keys, (std::vector<TaskKey>{key_, {model::Namespace("other"), model::ContainerId("c2")}}));
+  EXPECT_EQ(keys,
+            (std::vector<TaskKey>{key_, {model::Namespace("other"), model::ContainerId("c2")}}));
 }
 
 TEST_F(BundleTest, SweepsHiddenAndOrphanedDirectories) {
@@ -110,7 +111,8 @@ TEST_F(BundleTest, TakesOverTheAddressFileOfOldShims) {
   const Bundle bundle = *store_.Create(key_, "x", {});
   std::ofstream(bundle.path() + "/address") << "unix:///old";
   EXPECT_EQ(*bundle.ReadEndpoint(), (Endpoint{2, "unix:///old", "ttrpc"}));
-  EXPECT_EQ(dir_.Read("state/ns/c1/bootstrap.json"), R"({"version":2,"address":"unix:///old","protocol":"ttrpc"})");
+  EXPECT_EQ(dir_.Read("state/ns/c1/bootstrap.json"),
+            R"({"version":2,"address":"unix:///old","protocol":"ttrpc"})");
 }
 
 TEST_F(BundleTest, KeepsTheShimsPathWithoutNewline) {
@@ -122,25 +124,38 @@ TEST_F(BundleTest, KeepsTheShimsPathWithoutNewline) {
 }
 
 TEST(SpecFacts, FindsTheMappedGroup) {
-  EXPECT_EQ(ReadSpecFacts(R"({"linux":{"gidMappings":[{"containerID":5,"hostID":9,"size":1},{"containerID":0,"hostID":1000,"size":5}]}})").mapped_gid,
-            gid_t{1000});
-  EXPECT_EQ(ReadSpecFacts(R"({"linux":{"gidMappings":[{"containerID":0,"hostID":0,"size":5}]}})").mapped_gid, std::nullopt);
+  EXPECT_EQ(
+      ReadSpecFacts(
+          R"({"linux":{"gidMappings":[{"containerID":5,"hostID":9,"size":1},{"containerID":0,"hostID":1000,"size":5}]}})")
+          .mapped_gid,
+      gid_t{1000});
+  EXPECT_EQ(ReadSpecFacts(R"({"linux":{"gidMappings":[{"containerID":0,"hostID":0,"size":5}]}})")
+                .mapped_gid,
+            std::nullopt);
 }
 
 TEST(SpecFacts, PrefersTheRuncGroupToTheSandbox) {
-  EXPECT_EQ(ReadSpecFacts(R"({"annotations":{"io.kubernetes.cri.sandbox-id":"s","io.containerd.runc.v2.group":"g"}})").group, "g");
+  EXPECT_EQ(
+      ReadSpecFacts(
+          R"({"annotations":{"io.kubernetes.cri.sandbox-id":"s","io.containerd.runc.v2.group":"g"}})")
+          .group,
+      "g");
   EXPECT_EQ(ReadSpecFacts(R"({"annotations":{"io.kubernetes.cri.sandbox-id":"s"}})").group, "s");
   EXPECT_EQ(ReadSpecFacts(R"({"annotations":{"a":"b"}})").group, "");
 }
 
 TEST(SpecFacts, NoticesIdmappedMounts) {
-  EXPECT_TRUE(ReadSpecFacts(R"({"mounts":[{"destination":"/a","options":["rbind","ridmap"]}]})").idmapped_mounts);
-  EXPECT_TRUE(ReadSpecFacts(R"({"mounts":[{"destination":"/a","uidMappings":[{}]}]})").idmapped_mounts);
-  EXPECT_FALSE(ReadSpecFacts(R"({"mounts":[{"destination":"/a","options":["rbind"]}]})").idmapped_mounts);
+  EXPECT_TRUE(ReadSpecFacts(R"({"mounts":[{"destination":"/a","options":["rbind","ridmap"]}]})")
+                  .idmapped_mounts);
+  EXPECT_TRUE(
+      ReadSpecFacts(R"({"mounts":[{"destination":"/a","uidMappings":[{}]}]})").idmapped_mounts);
+  EXPECT_FALSE(
+      ReadSpecFacts(R"({"mounts":[{"destination":"/a","options":["rbind"]}]})").idmapped_mounts);
 }
 
 TEST(SpecFacts, AreEmptyForMalformedSpecs) {
-  for (const char* spec : {"", "gidMappings", "{\"gidMappings\":", "[\"gidMappings\"]", "{\"linux\":{\"gidMappings\":{}}}"}) {
+  for (const char* spec : {"", "gidMappings", "{\"gidMappings\":", "[\"gidMappings\"]",
+                           "{\"linux\":{\"gidMappings\":{}}}"}) {
     const SpecFacts facts = ReadSpecFacts(spec);
     EXPECT_FALSE(facts.mapped_gid);
     EXPECT_EQ(facts.group, "");

@@ -21,8 +21,13 @@ constexpr int kStartAttempts = 3;
 
 // One creation under way. Runs on `control`, waits on the shim loop, ends on `control`.
 struct Creation : std::enable_shared_from_this<Creation> {
-  Creation(std::shared_ptr<Tasks::Core> core_in, CallOptions call_in, CreateRequest request_in, Done<uint32_t> done_in)
-      : core(std::move(core_in)), call(call_in), request(std::move(request_in)), done(std::move(done_in)), bundle(core->bundles.At(request.task)) {}
+  Creation(std::shared_ptr<Tasks::Core> core_in, CallOptions call_in, CreateRequest request_in,
+           Done<uint32_t> done_in)
+      : core(std::move(core_in)),
+        call(call_in),
+        request(std::move(request_in)),
+        done(std::move(done_in)),
+        bundle(core->bundles.At(request.task)) {}
 
   void Run();
   Status Prepare();
@@ -53,7 +58,8 @@ void Creation::Run() {
   Result<metadata::Container> found = core->links.containers->Get(key.ns, key.id);
   if (!found.ok()) return done(std::move(found).TakeError());
   container = std::move(*found);
-  if (!request.checkpoint.empty()) return done(UnimplementedError("create from a checkpoint: ", request.checkpoint));
+  if (!request.checkpoint.empty())
+    return done(UnimplementedError("create from a checkpoint: ", request.checkpoint));
   Status reserved = core->table.Reserve(key);
   if (!reserved.ok()) return done(std::move(reserved).TakeError());
   Status prepared = Prepare();
@@ -63,7 +69,8 @@ void Creation::Run() {
 
 Status Creation::Prepare() {
   runtime = request.runtime_path.empty() ? container.runtime.name : request.runtime_path;
-  options = request.options && !request.options->value.empty() ? request.options : container.runtime.options;
+  options = request.options && !request.options->value.empty() ? request.options
+                                                               : container.runtime.options;
   if (core->links.mounts != nullptr && !request.rootfs.empty()) {
     request.rootfs = TRY(core->links.mounts->Activate(request.task, std::move(request.rootfs)));
     activated = true;
@@ -78,7 +85,8 @@ Status Creation::Prepare() {
   core->table.Attach(request.task, link, request.io);
   if (facts.idmapped_mounts) {
     Status checked = CheckIdmap(runtime);
-    if (!checked.ok()) return std::move(checked).TakeError().Context("failed to validate OCI runtime features");
+    if (!checked.ok())
+      return std::move(checked).TakeError().Context("failed to validate OCI runtime features");
   }
   return Ok();
 }
@@ -88,27 +96,38 @@ Status Creation::CheckIdmap(const std::string& name) {
   const Result<std::string> text = core->RuntimeInfo(name, options);
   if (!text.ok()) return Ok();  // a shim may not know -info
   ::containerd::types::RuntimeInfo info;
-  if (!info.ParseFromString(*text) || wire::TypeName(info.features().type_url()) != wire::kFeaturesType) return Ok();
-  const auto json = nlohmann::json::parse(info.features().value(), nullptr, /*allow_exceptions=*/false);
+  if (!info.ParseFromString(*text) ||
+      wire::TypeName(info.features().type_url()) != wire::kFeaturesType)
+    return Ok();
+  const auto json =
+      nlohmann::json::parse(info.features().value(), nullptr, /*allow_exceptions=*/false);
   const nlohmann::json::json_pointer enabled("/linux/mountExtensions/idmap/enabled");
-  if (json.is_object() && json.contains(enabled) && json[enabled].is_boolean() && json[enabled].get<bool>()) return Ok();
+  if (json.is_object() && json.contains(enabled) && json[enabled].is_boolean() &&
+      json[enabled].get<bool>())
+    return Ok();
   return UnimplementedError("OCI runtime doesn't support idmap mounts");
 }
 
-// The shim of the sandbox, if the request or the sandbox names one; else one of its own (or its pod's).
+// The shim of the sandbox, if the request or the sandbox names one; else one of its own (or its
+// pod's).
 Status Creation::JoinShim() {
   std::optional<Endpoint> endpoint;
   if (!request.task_api_address.empty()) {
     const std::string& address = request.task_api_address;
     const size_t plus = address.find('+');
-    endpoint = Endpoint{request.task_api_version == 0 ? kMaxTaskVersion : static_cast<int>(request.task_api_version),
+    endpoint = Endpoint{request.task_api_version == 0 ? kMaxTaskVersion
+                                                      : static_cast<int>(request.task_api_version),
                         plus == std::string::npos ? address : address.substr(plus + 1),
                         plus == std::string::npos ? "ttrpc" : address.substr(0, plus)};
-    if (endpoint->version > kMaxTaskVersion) return UnimplementedError("unsupported shim version (", endpoint->version, ")");
-  } else if (!container.sandbox.empty() && container.sandbox.str() != request.task.id.str() && core->links.sandboxes != nullptr &&
+    if (endpoint->version > kMaxTaskVersion)
+      return UnimplementedError("unsupported shim version (", endpoint->version, ")");
+  } else if (!container.sandbox.empty() && container.sandbox.str() != request.task.id.str() &&
+             core->links.sandboxes != nullptr &&
              core->links.sandboxes->Get(request.task.ns, container.sandbox).ok()) {
-    const Result<TaskLink> sandbox = core->table.Find({request.task.ns, model::ContainerId(container.sandbox.str())});
-    if (sandbox.ok() && sandbox->shim->version() >= kMaxTaskVersion) endpoint = sandbox->shim->endpoint();
+    const Result<TaskLink> sandbox =
+        core->table.Find({request.task.ns, model::ContainerId(container.sandbox.str())});
+    if (sandbox.ok() && sandbox->shim->version() >= kMaxTaskVersion)
+      endpoint = sandbox->shim->endpoint();
   }
   link.runtime = runtime;
   if (!endpoint || endpoint->version < kMaxTaskVersion) return StartShim();
@@ -126,7 +145,8 @@ Status Creation::StartShim() {
   TRY(bundle.WriteShimBinary(link.binary));
   TRY(core->logs.Watch(bundle));
   // A shim of the same name that was told to end must not be joined while it does.
-  (void)core->pool.AwaitLeaving(core->starter.GuessEndpoint(request.task, facts).address, core->settings.shutdown_deadline);
+  (void)core->pool.AwaitLeaving(core->starter.GuessEndpoint(request.task, facts).address,
+                                core->settings.shutdown_deadline);
   for (int attempt = 1;; ++attempt) {
     bool again = false;
     Status started = StartShimOnce(&again);
@@ -141,13 +161,16 @@ Status Creation::StartShimOnce(bool* again) {
     *again = true;
     return UnavailableError("shim at ", shim.endpoint.address, " was ending");
   }
-  Result<std::shared_ptr<ShimClient>> client = core->pool.Acquire(shim.endpoint, shim.pid, kConnectTimeout);
+  Result<std::shared_ptr<ShimClient>> client =
+      core->pool.Acquire(shim.endpoint, shim.pid, kConnectTimeout);
   if (!client.ok()) {
     *again = shim.joined;  // it ended between the look and the connection
     return std::move(client).TakeError();
   }
   link.shim = std::move(*client);
-  if (shim.joined) core->logs.Forget(request.task);  // that shim writes to the log of the bundle it was started for
+  if (shim.joined)
+    core->logs.Forget(
+        request.task);  // that shim writes to the log of the bundle it was started for
   return Ok();
 }
 
@@ -170,8 +193,11 @@ void Creation::CallCreate() {
     message.mutable_options()->set_type_url(options->type_url);
     message.mutable_options()->set_value(options->value);
   }
-  link.shim->Call(request.task.ns, "Create", message.SerializeAsString(), Tasks::Core::Timeout(call),
-                  [self = shared_from_this()](Result<std::string> answer) { self->OnAnswer(std::move(answer)); });
+  link.shim->Call(request.task.ns, "Create", message.SerializeAsString(),
+                  Tasks::Core::Timeout(call),
+                  [self = shared_from_this()](Result<std::string> answer) {
+                    self->OnAnswer(std::move(answer));
+                  });
 }
 
 // On the shim loop.
@@ -183,9 +209,12 @@ void Creation::OnAnswer(Result<std::string> answer) {
     FAILPOINT("runtime.create.created");
     return core->Finish<uint32_t>(done, response.pid());
   }
-  if (!answer.ok() && answer.error().Is(Code::kUnimplemented) && link.shim->Downgrade()) return CallCreate();
-  if (core->stopping) return done(UnavailableError("the daemon is stopping"));  // recovery decides what became of it
-  auto error = std::make_shared<Error>(answer.ok() ? InternalError("unreadable answer") : std::move(answer).TakeError());
+  if (!answer.ok() && answer.error().Is(Code::kUnimplemented) && link.shim->Downgrade())
+    return CallCreate();
+  if (core->stopping)
+    return done(UnavailableError("the daemon is stopping"));  // recovery decides what became of it
+  auto error = std::make_shared<Error>(answer.ok() ? InternalError("unreadable answer")
+                                                   : std::move(answer).TakeError());
   core->Background([self = shared_from_this(), error] {
     self->UndoShimTask();
     self->Fail(std::move(*error).Context("failed to create shim task"));
@@ -199,25 +228,31 @@ void Creation::UndoShimTask() {
     pb::DeleteRequest message;
     message.set_id(request.task.id.str());
     const Result<std::string> deleted =
-        link.shim->CallSync(request.task.ns, "Delete", message.SerializeAsString(), core->starter.settings().cleanup_deadline);
-    gone = !deleted.ok() && (deleted.error().Is(Code::kDeadlineExceeded) || wire::IsClosedError(deleted.error()));
+        link.shim->CallSync(request.task.ns, "Delete", message.SerializeAsString(),
+                            core->starter.settings().cleanup_deadline);
+    gone = !deleted.ok() &&
+           (deleted.error().Is(Code::kDeadlineExceeded) || wire::IsClosedError(deleted.error()));
   }
   if (gone && !link.binary.empty()) (void)core->DeleteDead(bundle, link.binary);
 }
 
-// On `control`. Nothing stays behind; what resists is met by the next Create of this id or by recovery.
+// On `control`. Nothing stays behind; what resists is met by the next Create of this id or by
+// recovery.
 void Creation::Fail(Error error) {
   if (link.shim != nullptr) core->LetGo(request.task, link.shim, link.joined_sandbox);
   core->logs.Forget(request.task);
   (void)core->bundles.Remove(request.task);  // busy: the next Create of this id tries again
-  if (activated) (void)core->links.mounts->Deactivate(request.task);  // the collector does it otherwise
+  if (activated)
+    (void)core->links.mounts->Deactivate(request.task);  // the collector does it otherwise
   core->table.Abandon(request.task);
   done(std::move(error));
 }
 
 }  // namespace
 
-Result<std::string> Tasks::Core::ResolveShim(const std::string& runtime) { return resolver.Resolve(runtime); }
+Result<std::string> Tasks::Core::ResolveShim(const std::string& runtime) {
+  return resolver.Resolve(runtime);
+}
 
 void Tasks::Core::Create(const CallOptions& call, CreateRequest request, Done<uint32_t> done) {
   auto creation = std::make_shared<Creation>(shared_from_this(), call, std::move(request), done);
@@ -228,10 +263,12 @@ void Tasks::Core::Create(const CallOptions& call, CreateRequest request, Done<ui
   if (!accepted.ok()) done(std::move(accepted).TakeError());
 }
 
-Result<std::string> Tasks::Core::RuntimeInfo(const std::string& runtime, const std::optional<model::Any>& options) {
+Result<std::string> Tasks::Core::RuntimeInfo(const std::string& runtime,
+                                             const std::optional<model::Any>& options) {
   const std::string name = runtime.empty() ? "io.containerd.runc.v2" : runtime;
   // The options choose the OCI runtime, so they are part of the question.
-  const std::string memo = options ? StrCat(name, "\n", options->type_url, "\n", options->value) : name;
+  const std::string memo =
+      options ? StrCat(name, "\n", options->type_url, "\n", options->value) : name;
   {
     const std::lock_guard lock(info_mutex);
     const auto known = infos.find(memo);

@@ -15,7 +15,9 @@ namespace pb = ::containerd::services::events::ttrpc::v1;
 
 events::Envelope FromWire(const ::containerd::types::Envelope& envelope) {
   events::Envelope out;
-  out.timestamp = envelope.has_timestamp() ? Time{envelope.timestamp().seconds(), envelope.timestamp().nanos()} : kZeroTime;
+  out.timestamp = envelope.has_timestamp()
+                      ? Time{envelope.timestamp().seconds(), envelope.timestamp().nanos()}
+                      : kZeroTime;
   out.ns = model::Namespace(envelope.namespace_());
   out.topic = envelope.topic();
   out.event = {envelope.event().type_url(), envelope.event().value()};
@@ -26,14 +28,17 @@ events::Envelope FromWire(const ::containerd::types::Envelope& envelope) {
 
 EventsForward::EventsForward(LoopThread& loop) : loop_(loop) {}
 
-Result<std::unique_ptr<EventsForward>> EventsForward::Listen(LoopThread& loop, Fd listener, Sink sink) {
+Result<std::unique_ptr<EventsForward>> EventsForward::Listen(LoopThread& loop, Fd listener,
+                                                             Sink sink) {
   std::unique_ptr<EventsForward> self(new EventsForward(loop));
   Status listening;
   loop.RunSync([&] {
     wire::TtrpcServer::Options options;
     options.max_connections = 65536;  // one per shim
     // Wire: others are closed without a word, as containerd does.
-    options.admit = [](const wire::PeerCredentials& peer) { return peer.uid == geteuid() && peer.gid == getegid(); };
+    options.admit = [](const wire::PeerCredentials& peer) {
+      return peer.uid == geteuid() && peer.gid == getegid();
+    };
     self->server_ = std::make_unique<wire::TtrpcServer>(loop.loop(), std::move(options));
     wire::HandleMessage<pb::ForwardRequest, google::protobuf::Empty>(
         *self->server_, "containerd.services.events.ttrpc.v1.Events", "Forward",

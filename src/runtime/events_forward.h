@@ -1,8 +1,9 @@
 // The daemon's ttrpc socket, on which shims hand in their events.
 //
-// Serves `containerd.services.events.ttrpc.v1.Events/Forward` and nothing else, to peers of our own uid and gid only.
-// Each event is given to `sink` on the loop thread, in the order of arrival per shim; the answer says that it was taken.
-// Threads: Listen once; the sink runs on the loop thread and must not block.
+// Serves `containerd.services.events.ttrpc.v1.Events/Forward` and nothing else, to peers of our own
+// uid and gid only. Each event is given to `sink` on the loop thread, in the order of arrival per
+// shim; the answer says that it was taken. Threads: Listen once; the sink runs on the loop thread
+// and must not block.
 #pragma once
 
 #include <functional>

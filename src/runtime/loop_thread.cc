@@ -16,7 +16,8 @@ Result<std::unique_ptr<LoopThread>> LoopThread::Start(const std::string& name) {
     const Status ended = raw->Run();
     CHECK(ended.ok());  // only a broken epoll descriptor ends it: nothing can work without
   });
-  (void)pthread_setname_np(self->thread_.native_handle(), name.substr(0, 15).c_str());  // a name is a courtesy
+  (void)pthread_setname_np(self->thread_.native_handle(),
+                           name.substr(0, 15).c_str());  // a name is a courtesy
   return self;
 }
 

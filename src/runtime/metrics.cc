@@ -24,7 +24,8 @@ struct Survey {
 
 }  // namespace
 
-void Tasks::Metrics(const model::Namespace& ns, std::function<bool(const model::ContainerId&)> wanted,
+void Tasks::Metrics(const model::Namespace& ns,
+                    std::function<bool(const model::ContainerId&)> wanted,
                     Done<std::vector<Metric>> done) {
   auto survey = std::make_shared<Survey>();
   survey->core = core_;
@@ -44,11 +45,13 @@ void Tasks::Metrics(const model::Namespace& ns, std::function<bool(const model::
       }
       pb::StatsRequest request;
       request.set_id(id.str());
-      link->shim->Call(ns, "Stats", request.SerializeAsString(), survey->core->settings.state_deadline,
+      link->shim->Call(ns, "Stats", request.SerializeAsString(),
+                       survey->core->settings.state_deadline,
                        [survey, id, asked = Now()](Result<std::string> reply) {
                          pb::StatsResponse answer;
                          if (reply.ok() && answer.ParseFromString(*reply) && answer.has_stats()) {
-                           survey->metrics.push_back({asked, id, {answer.stats().type_url(), answer.stats().value()}});
+                           survey->metrics.push_back(
+                               {asked, id, {answer.stats().type_url(), answer.stats().value()}});
                          }
                          survey->Answered();
                        });

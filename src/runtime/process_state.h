@@ -10,7 +10,14 @@
 namespace corten::runtime {
 
 // Numbers are those of containerd.v1.types.Status.
-enum class ProcessStatus : uint8_t { kUnknown = 0, kCreated = 1, kRunning = 2, kStopped = 3, kPaused = 4, kPausing = 5 };
+enum class ProcessStatus : uint8_t {
+  kUnknown = 0,
+  kCreated = 1,
+  kRunning = 2,
+  kStopped = 3,
+  kPaused = 4,
+  kPausing = 5
+};
 
 // Paths of fifos or files, or URIs, opened by the shim.
 struct Stdio {
@@ -23,14 +30,14 @@ struct Stdio {
 
 struct ExitInfo {
   uint32_t pid = 0;
-  uint32_t status = 0;       // exit code, or 128 + signal
+  uint32_t status = 0;  // exit code, or 128 + signal
   Time at = kZeroTime;
   bool operator==(const ExitInfo&) const = default;
 };
 
 struct ProcessState {
   model::ContainerId container;
-  model::ExecId exec;        // empty: init
+  model::ExecId exec;  // empty: init
   uint32_t pid = 0;
   ProcessStatus status = ProcessStatus::kUnknown;
   Stdio io;

@@ -27,13 +27,18 @@ enum class Outcome { kAdopted, kStopped, kDoubtful, kDead, kLeftover, kEmpty };
 class Revival {
  public:
   Revival(Tasks::Core& core, TaskKey key)
-      : core_(core), key_(std::move(key)), bundle_(core.bundles.At(key_)), end_(Clock::now() + core.settings.load_deadline) {}
+      : core_(core),
+        key_(std::move(key)),
+        bundle_(core.bundles.At(key_)),
+        end_(Clock::now() + core.settings.load_deadline) {}
 
   // nullopt with a trouble: the bundle is left as it is.
   std::optional<Outcome> Run(std::string* trouble);
 
  private:
-  std::chrono::nanoseconds Left() const { return std::max<std::chrono::nanoseconds>(end_ - Clock::now(), std::chrono::milliseconds(1)); }
+  std::chrono::nanoseconds Left() const {
+    return std::max<std::chrono::nanoseconds>(end_ - Clock::now(), std::chrono::milliseconds(1));
+  }
   bool Connect();
   Outcome Adopt(ProcessStatus status);
   Outcome Evict();
@@ -84,19 +89,22 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
   Result<pb::StateResponse> state = AskState();
   if (!state.ok() && state.error().Is(Code::kNotFound) && !IsSandbox()) {
     state = AwaitTask();
-    if (!state.ok() && wire::IsClosedError(state.error())) return Leftover();  // it had nothing and has ended
+    if (!state.ok() && wire::IsClosedError(state.error()))
+      return Leftover();  // it had nothing and has ended
   }
   if (state.ok()) {
     init_.pid = state->pid();
     init_.io = {state->stdin(), state->stdout(), state->stderr(), state->terminal()};
     init_.exit_status = state->exit_status();
     init_.exited_at = FromStamp(state->has_exited_at(), state->exited_at());
-    const Outcome outcome = Adopt(static_cast<ProcessStatus>(std::clamp<int>(state->status(), 0, 5)));
+    const Outcome outcome =
+        Adopt(static_cast<ProcessStatus>(std::clamp<int>(state->status(), 0, 5)));
     return container.ok() || IsSandbox() ? outcome : Evict();
   }
   if (state.error().Is(Code::kNotFound)) return Leftover();
   if (wire::IsClosedError(state.error())) return Bury();
-  *trouble = StrCat("task ", key_.ns.str(), "/", key_.id.str(), ": shim does not answer: ", state.error().text());
+  *trouble = StrCat("task ", key_.ns.str(), "/", key_.id.str(),
+                    ": shim does not answer: ", state.error().text());
   return Adopt(ProcessStatus::kUnknown);
 }
 
@@ -118,7 +126,8 @@ bool Revival::Connect() {
 Result<pb::StateResponse> Revival::AskState() {
   pb::StateRequest request;
   request.set_id(key_.id.str());
-  Result<std::string> reply = link_.shim->CallSync(key_.ns, "State", request.SerializeAsString(), Left());
+  Result<std::string> reply =
+      link_.shim->CallSync(key_.ns, "State", request.SerializeAsString(), Left());
   if (!reply.ok() && reply.error().Is(Code::kUnimplemented) && link_.shim->Downgrade()) {
     reply = link_.shim->CallSync(key_.ns, "State", request.SerializeAsString(), Left());
   }
@@ -128,22 +137,27 @@ Result<pb::StateResponse> Revival::AskState() {
   return response;
 }
 
-// The shim lives and knows no such task. If it has none at all it ends when it is told to. If a create that the killed daemon
-// had asked for is still under way, the shim stays and the task appears: it must not be left to itself.
+// The shim lives and knows no such task. If it has none at all it ends when it is told to. If a
+// create that the killed daemon had asked for is still under way, the shim stays and the task
+// appears: it must not be left to itself.
 Result<pb::StateResponse> Revival::AwaitTask() {
   constexpr int kStepMs = 10;
   pb::ShutdownRequest shutdown;
   shutdown.set_id(key_.id.str());
-  (void)link_.shim->CallSync(key_.ns, "Shutdown", shutdown.SerializeAsString(), Left());  // what counts is what follows
+  (void)link_.shim->CallSync(key_.ns, "Shutdown", shutdown.SerializeAsString(),
+                             Left());  // what counts is what follows
   while (true) {
     Result<pb::StateResponse> state = AskState();
-    if (state.ok() || !state.error().Is(Code::kNotFound) || Left() <= std::chrono::milliseconds(kStepMs)) return state;
+    if (state.ok() || !state.error().Is(Code::kNotFound) ||
+        Left() <= std::chrono::milliseconds(kStepMs))
+      return state;
     (void)poll(nullptr, 0, kStepMs);
   }
 }
 
 bool Revival::IsSandbox() const {
-  return core_.links.sandboxes != nullptr && core_.links.sandboxes->Get(key_.ns, model::SandboxId(key_.id.str())).ok();
+  return core_.links.sandboxes != nullptr &&
+         core_.links.sandboxes->Get(key_.ns, model::SandboxId(key_.id.str())).ok();
 }
 
 Outcome Revival::Adopt(ProcessStatus status) {
@@ -158,7 +172,8 @@ Outcome Revival::Adopt(ProcessStatus status) {
   return Outcome::kDoubtful;
 }
 
-// An adopted task that no container row stands for: ended by its shim, which then tells the exit as usual.
+// An adopted task that no container row stands for: ended by its shim, which then tells the exit as
+// usual.
 Outcome Revival::Evict() {
   pb::KillRequest kill;
   kill.set_id(key_.id.str());
@@ -168,16 +183,20 @@ Outcome Revival::Evict() {
   wait.set_id(key_.id.str());
   pb::DeleteRequest remove;
   remove.set_id(key_.id.str());
-  (void)link_.shim->CallSync(key_.ns, "Kill", kill.SerializeAsString(), Left());  // exited already, or Wait will tell
+  (void)link_.shim->CallSync(key_.ns, "Kill", kill.SerializeAsString(),
+                             Left());  // exited already, or Wait will tell
   (void)link_.shim->CallSync(key_.ns, "Wait", wait.SerializeAsString(), Left());  // or Delete will
-  const Result<std::string> removed = link_.shim->CallSync(key_.ns, "Delete", remove.SerializeAsString(), Left());
-  if (!core_.table.TakeForRemoval(key_)) return Outcome::kDead;  // its shim died: that is being cleaned up
+  const Result<std::string> removed =
+      link_.shim->CallSync(key_.ns, "Delete", remove.SerializeAsString(), Left());
+  if (!core_.table.TakeForRemoval(key_))
+    return Outcome::kDead;  // its shim died: that is being cleaned up
   pb::DeleteResponse answer;
   if (!removed.ok() || !answer.ParseFromString(*removed)) return Bury();
   core_.LetGo(key_, link_.shim, link_.joined_sandbox);
   core_.logs.Forget(key_);
   (void)core_.bundles.Remove(key_);  // as in Bury
-  core_.table.Remove(key_, {answer.pid(), answer.exit_status(), FromStamp(answer.has_exited_at(), answer.exited_at())});
+  core_.table.Remove(key_, {answer.pid(), answer.exit_status(),
+                            FromStamp(answer.has_exited_at(), answer.exited_at())});
   FAILPOINT("runtime.recover.evicted");
   return Outcome::kDead;
 }

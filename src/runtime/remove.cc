@@ -20,7 +20,8 @@ constexpr uint32_t kUnknownExit = 255;
 constexpr int kDeleteAttempts = 3;
 // A shim's last events come on another connection than the one whose end was noticed.
 constexpr std::chrono::milliseconds kLastEvents{50};
-// Only the connection of a shim may have died: one that still listens has nothing left to do and is told to end.
+// Only the connection of a shim may have died: one that still listens has nothing left to do and is
+// told to end.
 constexpr std::chrono::milliseconds kProbe{100};
 // A shim that keeps its connection after Shutdown: it may serve others. Ours is closed then.
 constexpr std::chrono::seconds kLeaveGrace{10};
@@ -32,30 +33,38 @@ void Tasks::Core::Delete(const CallOptions& call, const TaskKey& task, Done<Exit
   pb::DeleteRequest request;
   request.set_id(task.id.str());
   CallShim(call, task, "Delete", request.SerializeAsString(),
-           [self = shared_from_this(), task, link = link.ok() ? *link : TaskLink{}, found = link.ok(),
-            done = std::move(done)](Result<std::string> reply) {
+           [self = shared_from_this(), task, link = link.ok() ? *link : TaskLink{},
+            found = link.ok(), done = std::move(done)](Result<std::string> reply) {
              if (!found) return self->Finish<ExitInfo>(done, std::move(reply).TakeError());
              const bool gone = !reply.ok() && wire::IsClosedError(reply.error());
-             if (gone && self->stopping) return done(std::move(reply).TakeError());  // our own closing: recovery goes on
+             if (gone && self->stopping)
+               return done(std::move(reply).TakeError());  // our own closing: recovery goes on
              if (!reply.ok() && !gone && !reply.error().Is(Code::kNotFound)) {
-               return self->Finish<ExitInfo>(done, std::move(reply).TakeError().Context("failed to delete task"));
+               return self->Finish<ExitInfo>(
+                   done, std::move(reply).TakeError().Context("failed to delete task"));
              }
-             // Now it is certain that the shim has nothing left of it. Of several callers one goes on.
+             // Now it is certain that the shim has nothing left of it. Of several callers one goes
+             // on.
              if (!self->table.TakeForRemoval(task)) {
-               return self->Finish<ExitInfo>(done, NotFoundError("task ", task.id.str(), " not found"));
+               return self->Finish<ExitInfo>(done,
+                                             NotFoundError("task ", task.id.str(), " not found"));
              }
              auto answer = std::make_shared<Result<ExitInfo>>(ExitInfo{});
              pb::DeleteResponse response;
              if (!reply.ok()) {
                *answer = std::move(reply).TakeError();
              } else if (response.ParseFromString(*reply)) {
-               *answer = ExitInfo{response.pid(), response.exit_status(), FromStamp(response.has_exited_at(), response.exited_at())};
+               *answer = ExitInfo{response.pid(), response.exit_status(),
+                                  FromStamp(response.has_exited_at(), response.exited_at())};
              }
-             self->Background([self, task, link, answer, done] { self->FinishDelete(task, link, std::move(*answer), done); });
+             self->Background([self, task, link, answer, done] {
+               self->FinishDelete(task, link, std::move(*answer), done);
+             });
            });
 }
 
-void Tasks::Core::FinishDelete(const TaskKey& task, const TaskLink& link, Result<ExitInfo> answer, Done<ExitInfo> done) {
+void Tasks::Core::FinishDelete(const TaskKey& task, const TaskLink& link, Result<ExitInfo> answer,
+                               Done<ExitInfo> done) {
   FAILPOINT("runtime.delete.deleted");
   if (!answer.ok() && wire::IsClosedError(answer.error())) {
     // The shim died over it: the container is ended without it, and then the delete has succeeded.
@@ -66,18 +75,20 @@ void Tasks::Core::FinishDelete(const TaskKey& task, const TaskLink& link, Result
   FAILPOINT("runtime.delete.shut_down");
   logs.Forget(task);
   Status removed = bundles.Remove(task);
-  if (links.mounts != nullptr) (void)links.mounts->Deactivate(task);  // the collector does it otherwise
+  if (links.mounts != nullptr)
+    (void)links.mounts->Deactivate(task);  // the collector does it otherwise
   if (answer.ok()) answer = TrueExit(task, *answer);
   const bool gone = link.shim->closed();
   table.Remove(task, answer.ok() ? *answer : ExitInfo{});
   if (gone) PublishLeftOut(link.shim.get());
   FAILPOINT("runtime.delete.removed");
-  if (!removed.ok() && answer.ok()) answer = std::move(removed).TakeError().Context("failed to delete bundle");
+  if (!removed.ok() && answer.ok())
+    answer = std::move(removed).TakeError().Context("failed to delete bundle");
   done(std::move(answer));
 }
 
-// Go's shim answers the Delete of a task that never started before it has seen the end of the process: then the exit
-// that it tells a moment later is the true one (I6).
+// Go's shim answers the Delete of a task that never started before it has seen the end of the
+// process: then the exit that it tells a moment later is the true one (I6).
 ExitInfo Tasks::Core::TrueExit(const TaskKey& task, const ExitInfo& answer) {
   if (answer.at > kZeroTime) return answer;
   struct Seen {
@@ -100,13 +111,15 @@ ExitInfo Tasks::Core::TrueExit(const TaskKey& task, const ExitInfo& answer) {
   return exit;
 }
 
-void Tasks::Core::LetGo(const TaskKey& task, const std::shared_ptr<ShimClient>& shim, bool joined_sandbox) {
+void Tasks::Core::LetGo(const TaskKey& task, const std::shared_ptr<ShimClient>& shim,
+                        bool joined_sandbox) {
   if (!pool.Release(shim)) return;
   if (!joined_sandbox || shim->version() < kMaxTaskVersion) {
     pb::ShutdownRequest request;
     request.set_id(task.id.str());
     // Answered or closed are both fine; without an answer the shim is left to itself.
-    (void)shim->CallSync(task.ns, "Shutdown", request.SerializeAsString(), settings.shutdown_deadline);
+    (void)shim->CallSync(task.ns, "Shutdown", request.SerializeAsString(),
+                         settings.shutdown_deadline);
   }
   loop.Post([self = shared_from_this(), shim] {
     self->loop.loop().After(kLeaveGrace, [self, shim] { self->pool.Forget(shim); });
@@ -125,12 +138,15 @@ void Tasks::Core::OnShimClosed(const std::shared_ptr<ShimClient>& shim) {
   if (stopping) return;
   PublishLeftOut(shim.get());
   for (auto& [task, link] : table.ShimLost(shim.get())) {
-    Background([self = shared_from_this(), task = task, link = link] { (void)self->CleanDead(task, link); });
+    Background([self = shared_from_this(), task = task, link = link] {
+      (void)self->CleanDead(task, link);
+    });
   }
 }
 
 ExitInfo Tasks::Core::DeleteDead(const Bundle& bundle, const std::string& binary) const {
-  // More than once: when it fails, a container without a bundle stays behind that nobody would ever look for.
+  // More than once: when it fails, a container without a bundle stays behind that nobody would ever
+  // look for.
   for (int attempt = 0; !binary.empty() && attempt < kDeleteAttempts; ++attempt) {
     Result<ExitInfo> exit = starter.Delete(binary, bundle);
     if (exit.ok()) return std::move(*exit);
@@ -153,13 +169,15 @@ ExitInfo Tasks::Core::CleanDead(const TaskKey& task, const TaskLink& link) {
   // All publishing happens on the shim loop, so that it stays in order with what shims send.
   loop.RunSync([&] {
     TaskTable::Untold untold = table.Bury(task, said);
-    if (!untold.exits.empty() && untold.exits.back().first.exec.empty()) exit = untold.exits.back().second;
+    if (!untold.exits.empty() && untold.exits.back().first.exec.empty())
+      exit = untold.exits.back().second;
     Publish(untold);
   });
   FAILPOINT("runtime.dead.told");
   logs.Forget(task);
   (void)bundles.Remove(task);  // busy: the next Create of this id, or recovery, tries again
-  if (links.mounts != nullptr) (void)links.mounts->Deactivate(task);  // the collector does it otherwise
+  if (links.mounts != nullptr)
+    (void)links.mounts->Deactivate(task);  // the collector does it otherwise
   if (link.shim != nullptr) EndRemains(task, link.shim->endpoint(), link.joined_sandbox);
   table.Remove(task, exit);
   return exit;

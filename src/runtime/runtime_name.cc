@@ -15,7 +15,8 @@ bool IsProgram(const std::string& path) {
 // Wire: containerd answers UNKNOWN to all of these.
 Error Malformed(std::string_view runtime) {
   return UnknownError("invalid runtime name ", runtime,
-                      ", correct runtime name should be either format like `io.containerd.runc.v2` or a full path to the binary");
+                      ", correct runtime name should be either format like `io.containerd.runc.v2` "
+                      "or a full path to the binary");
 }
 
 }  // namespace
@@ -26,14 +27,17 @@ Result<std::string> ShimProgramName(std::string_view runtime) {
     return Malformed(runtime);
   }
   const size_t before = runtime.rfind('.', last - 1);
-  const std::string_view name = before == std::string_view::npos ? runtime.substr(0, last) : runtime.substr(before + 1, last - before - 1);
+  const std::string_view name = before == std::string_view::npos
+                                    ? runtime.substr(0, last)
+                                    : runtime.substr(before + 1, last - before - 1);
   if (name.empty() || runtime.front() == '.') {
     return Malformed(runtime);
   }
   return StrCat("containerd-shim-", name, "-", runtime.substr(last + 1));
 }
 
-RuntimeResolver::RuntimeResolver(std::vector<std::string> first, std::string path, std::vector<std::string> last)
+RuntimeResolver::RuntimeResolver(std::vector<std::string> first, std::string path,
+                                 std::vector<std::string> last)
     : directories_(std::move(first)) {
   size_t begin = 0;
   while (begin <= path.size()) {
@@ -48,7 +52,9 @@ RuntimeResolver::RuntimeResolver(std::vector<std::string> first, std::string pat
 Result<std::string> RuntimeResolver::Resolve(const std::string& runtime) {
   if (runtime.empty()) return UnknownError("no runtime name given");
   if (runtime.front() == '/') {
-    if (!IsProgram(runtime)) return UnknownError("invalid custom binary path: stat ", runtime, ": no such file or directory");
+    if (!IsProgram(runtime))
+      return UnknownError("invalid custom binary path: stat ", runtime,
+                          ": no such file or directory");
     return runtime;
   }
   if (runtime.find('/') != std::string::npos) return Malformed(runtime);
@@ -64,7 +70,8 @@ Result<std::string> RuntimeResolver::Resolve(const std::string& runtime) {
     const std::lock_guard lock(mutex_);
     return found_.emplace(runtime, std::move(path)).first->second;
   }
-  return UnknownError("runtime ", Quoted(runtime), " binary not installed ", Quoted(program), ": file does not exist");
+  return UnknownError("runtime ", Quoted(runtime), " binary not installed ", Quoted(program),
+                      ": file does not exist");
 }
 
 }  // namespace corten::runtime

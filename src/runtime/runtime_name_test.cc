@@ -24,7 +24,8 @@ TEST(ShimProgramName, RefusesOnePartAndEmptyOnes) {
 TEST(RuntimeResolver, LooksInOwnDirectoriesThenPathThenBesideTheDaemon) {
   const ScratchDir dir;
   const auto resolve = [&dir](const std::string& runtime) {
-    return RuntimeResolver({dir / "own"}, dir / "p1" + "::" + (dir / "p2"), {dir / "beside"}).Resolve(runtime);
+    return RuntimeResolver({dir / "own"}, dir / "p1" + "::" + (dir / "p2"), {dir / "beside"})
+        .Resolve(runtime);
   };
   dir.WriteProgram("beside/containerd-shim-a-v1", "");
   EXPECT_EQ(*resolve("x.a.v1"), dir / "beside/containerd-shim-a-v1");
@@ -49,7 +50,8 @@ TEST(RuntimeResolver, SaysWhatIsMissingInContainerdsWords) {
   const auto path = resolver.Resolve("io.containerd.nope.v1");
   ASSERT_FALSE(path.ok());
   EXPECT_EQ(path.error().text(),
-            "runtime \"io.containerd.nope.v1\" binary not installed \"containerd-shim-nope-v1\": file does not exist");
+            "runtime \"io.containerd.nope.v1\" binary not installed \"containerd-shim-nope-v1\": "
+            "file does not exist");
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // A directory of its own for one test, removed at the end. Tests only.
-// A program that a test starts may be told to work in the test's directory (CORTEN_TEST_SCRATCH) and leaves it alone.
+// A program that a test starts may be told to work in the test's directory (CORTEN_TEST_SCRATCH)
+// and leaves it alone.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,10 +1,12 @@
 // One running shim, by its connection.
 //
-// Several tasks may share one (a pod). Calls are ttrpc; messages are those of the task service, whose two generations
-// have equal fields. Callbacks run on the loop thread. When the connection ends, every waiting call fails with
-// `ttrpc: closed` and then OnClosed is called once: the shim is gone, or as good as gone.
+// Several tasks may share one (a pod). Calls are ttrpc; messages are those of the task service,
+// whose two generations have equal fields. Callbacks run on the loop thread. When the connection
+// ends, every waiting call fails with `ttrpc: closed` and then OnClosed is called once: the shim is
+// gone, or as good as gone.
 //
-// Threads: Call, Close, closed from any thread. A late reply to a call whose deadline has passed is dropped.
+// Threads: Call, Close, closed from any thread. A late reply to a call whose deadline has passed is
+// dropped.
 #pragma once
 
 #include <atomic>
@@ -30,8 +32,10 @@ class ShimClient {
   using Closed = std::function<void()>;
 
   // Connects. The callback runs on the loop thread, at most once, and not after Close.
-  // Errors: kUnimplemented (protocol grpc; vsock addresses), kNotFound, kUnavailable (nobody listens), kInvalidArgument.
-  static Result<std::shared_ptr<ShimClient>> Connect(LoopThread& loop, Endpoint endpoint, std::chrono::milliseconds timeout,
+  // Errors: kUnimplemented (protocol grpc; vsock addresses), kNotFound, kUnavailable (nobody
+  // listens), kInvalidArgument.
+  static Result<std::shared_ptr<ShimClient>> Connect(LoopThread& loop, Endpoint endpoint,
+                                                     std::chrono::milliseconds timeout,
                                                      std::function<void(ShimClient*)> on_closed);
   ~ShimClient();
   ShimClient(const ShimClient&) = delete;
@@ -40,18 +44,20 @@ class ShimClient {
   const Endpoint& endpoint() const { return endpoint_; }
   // 3 until Downgrade.
   int version() const { return version_.load(std::memory_order_relaxed); }
-  // The shim answered UNIMPLEMENTED to version 3: speak version 2 from now on. False if that was so already.
+  // The shim answered UNIMPLEMENTED to version 3: speak version 2 from now on. False if that was so
+  // already.
   bool Downgrade();
 
   // Calls METHOD of the task service on behalf of `ns`. timeout 0: none.
-  void Call(const model::Namespace& ns, std::string_view method, std::string request, std::chrono::nanoseconds timeout,
-            Reply done);
+  void Call(const model::Namespace& ns, std::string_view method, std::string request,
+            std::chrono::nanoseconds timeout, Reply done);
   // The same, waiting. Not on the loop thread.
-  Result<std::string> CallSync(const model::Namespace& ns, std::string_view method, std::string request,
-                               std::chrono::nanoseconds timeout);
+  Result<std::string> CallSync(const model::Namespace& ns, std::string_view method,
+                               std::string request, std::chrono::nanoseconds timeout);
 
   bool closed() const { return caller_->closed(); }
-  // Ends the connection from this side; `on_closed` is not called. Waits for the loop, unless it was closed here before.
+  // Ends the connection from this side; `on_closed` is not called. Waits for the loop, unless it
+  // was closed here before.
   void Close();
 
  private:
@@ -59,9 +65,9 @@ class ShimClient {
   LoopThread& loop_;
   const Endpoint endpoint_;
   std::atomic<int> version_;
-  std::atomic<bool> released_{false};             // Close has begun
-  std::unique_ptr<wire::TtrpcClient> client_;     // loop thread only
-  std::optional<wire::TtrpcCaller> caller_;       // set once by Connect
+  std::atomic<bool> released_{false};          // Close has begun
+  std::unique_ptr<wire::TtrpcClient> client_;  // loop thread only
+  std::optional<wire::TtrpcCaller> caller_;    // set once by Connect
 };
 
 }  // namespace corten::runtime

@@ -10,16 +10,19 @@ namespace corten::runtime {
 
 namespace {
 constexpr size_t kChunk = 16384;
-constexpr int kChunksPerTurn = 4;  // so that one talkative shim does not hold up the others' replies
+constexpr int kChunksPerTurn =
+    4;  // so that one talkative shim does not hold up the others' replies
 }  // namespace
 
 Status ShimLogs::Watch(const Bundle& bundle) {
   Fd opened = TRY(bundle.OpenLog());
-  auto fifo = std::make_shared<Fd>(std::move(opened));  // shared only to pass through a copyable task
+  auto fifo =
+      std::make_shared<Fd>(std::move(opened));  // shared only to pass through a copyable task
   loop_.Post([this, key = bundle.key(), fifo] {
     const auto [entry, fresh] = fifos_.try_emplace(key, std::move(*fifo));
     if (!fresh) return;
-    const Status added = loop_.loop().Add(entry->second, EPOLLIN, [this, key](uint32_t) { Copy(key); });
+    const Status added =
+        loop_.loop().Add(entry->second, EPOLLIN, [this, key](uint32_t) { Copy(key); });
     if (!added.ok()) fifos_.erase(entry);  // its log is lost, nothing else
   });
   return Ok();
@@ -33,7 +36,8 @@ void ShimLogs::Copy(const TaskKey& key) {
     const ssize_t got = read(found->second.get(), buffer, sizeof(buffer));
     if (got <= 0) return;
     pollfd ready{target_.get(), POLLOUT, 0};
-    const ssize_t put = poll(&ready, 1, 0) == 1 ? write(target_.get(), buffer, static_cast<size_t>(got)) : 0;
+    const ssize_t put =
+        poll(&ready, 1, 0) == 1 ? write(target_.get(), buffer, static_cast<size_t>(got)) : 0;
     if (put < got) dropped_ += static_cast<uint64_t>(got - std::max<ssize_t>(put, 0));
   }
 }

@@ -1,8 +1,9 @@
 // Copies what shims write to the `log` fifos of their bundles to the daemon's own log.
 //
-// The daemon holds each fifo open for reading and writing, so that a shim can open it at any time and writing never fails
-// for want of a reader. Nothing waits: what the target does not take at once is dropped, and counted.
-// Threads: Watch and Forget from any thread; the copying runs on the loop thread.
+// The daemon holds each fifo open for reading and writing, so that a shim can open it at any time
+// and writing never fails for want of a reader. Nothing waits: what the target does not take at
+// once is dropped, and counted. Threads: Watch and Forget from any thread; the copying runs on the
+// loop thread.
 #pragma once
 
 #include <atomic>

@@ -9,8 +9,8 @@ namespace corten::runtime {
 
 namespace {
 
-// After the connection of a child has closed it becomes a zombie within microseconds; a hung one is looked at again and
-// again, ever more rarely.
+// After the connection of a child has closed it becomes a zombie within microseconds; a hung one is
+// looked at again and again, ever more rarely.
 constexpr int kReapAttempts = 16;
 constexpr std::chrono::milliseconds kFirstReapDelay{1};
 
@@ -19,7 +19,8 @@ constexpr std::chrono::milliseconds kFirstReapDelay{1};
 ShimPool::ShimPool(LoopThread& loop, std::function<void(const std::shared_ptr<ShimClient>&)> lost)
     : loop_(loop), lost_(std::move(lost)) {}
 
-Result<std::shared_ptr<ShimClient>> ShimPool::Acquire(const Endpoint& endpoint, int pid, std::chrono::milliseconds timeout) {
+Result<std::shared_ptr<ShimClient>> ShimPool::Acquire(const Endpoint& endpoint, int pid,
+                                                      std::chrono::milliseconds timeout) {
   const auto join = [&]() -> std::shared_ptr<ShimClient> {
     const auto found = entries_.find(endpoint.address);
     if (found == entries_.end() || found->second.client->closed()) return nullptr;
@@ -31,8 +32,8 @@ Result<std::shared_ptr<ShimClient>> ShimPool::Acquire(const Endpoint& endpoint, 
     if (closed_) return UnavailableError("shutting down");
     if (std::shared_ptr<ShimClient> client = join()) return client;
   }
-  Result<std::shared_ptr<ShimClient>> connected =
-      ShimClient::Connect(loop_, endpoint, timeout, [this](ShimClient* client) { OnClosed(client); });
+  Result<std::shared_ptr<ShimClient>> connected = ShimClient::Connect(
+      loop_, endpoint, timeout, [this](ShimClient* client) { OnClosed(client); });
   if (!connected.ok()) {
     if (pid > 0) loop_.Post([this, pid] { Reap(pid, 0); });
     return std::move(connected).TakeError();
@@ -42,7 +43,8 @@ Result<std::shared_ptr<ShimClient>> ShimPool::Acquire(const Endpoint& endpoint, 
     const std::lock_guard lock(mutex_);
     if (closed_) {
       surplus = *connected;
-    } else if (std::shared_ptr<ShimClient> client = join()) {  // another container of the pod was quicker
+    } else if (std::shared_ptr<ShimClient> client =
+                   join()) {  // another container of the pod was quicker
       surplus = std::exchange(*connected, std::move(client));
     } else {
       entries_.insert_or_assign(endpoint.address, Entry{*connected, 1, pid});
@@ -68,7 +70,8 @@ void ShimPool::Forget(const std::shared_ptr<ShimClient>& shim) {
   int pid = -1;
   {
     const std::lock_guard lock(mutex_);
-    const auto found = std::find_if(leaving_.begin(), leaving_.end(), [&](const Entry& entry) { return entry.client == shim; });
+    const auto found = std::find_if(leaving_.begin(), leaving_.end(),
+                                    [&](const Entry& entry) { return entry.client == shim; });
     if (found == leaving_.end()) return;
     pid = found->pid;
     leaving_.erase(found);
@@ -80,11 +83,14 @@ void ShimPool::Forget(const std::shared_ptr<ShimClient>& shim) {
 
 bool ShimPool::AwaitLeaving(const std::string& address, std::chrono::milliseconds timeout) {
   const auto is_leaving = [&] {
-    return std::any_of(leaving_.begin(), leaving_.end(), [&](const Entry& entry) { return entry.client->endpoint().address == address; });
+    return std::any_of(leaving_.begin(), leaving_.end(), [&](const Entry& entry) {
+      return entry.client->endpoint().address == address;
+    });
   };
   std::unique_lock lock(mutex_);
   if (!is_leaving()) return false;
-  (void)gone_.wait_for(lock, timeout, [&] { return !is_leaving(); });  // past that the caller takes its chance
+  (void)gone_.wait_for(lock, timeout,
+                       [&] { return !is_leaving(); });  // past that the caller takes its chance
   return true;
 }
 
@@ -103,7 +109,8 @@ void ShimPool::OnClosed(ShimClient* client) {
       entry = std::move(found->second);
       entries_.erase(found);
     } else {
-      const auto left = std::find_if(leaving_.begin(), leaving_.end(), [&](const Entry& one) { return one.client.get() == client; });
+      const auto left = std::find_if(leaving_.begin(), leaving_.end(),
+                                     [&](const Entry& one) { return one.client.get() == client; });
       if (left == leaving_.end()) return;
       entry = std::move(*left);
       leaving_.erase(left);
@@ -117,8 +124,10 @@ void ShimPool::OnClosed(ShimClient* client) {
 
 void ShimPool::Reap(int pid, int attempt) {
   int status = 0;
-  if (waitpid(pid, &status, WNOHANG) != 0 || attempt >= kReapAttempts) return;  // reaped, or not our child any more
-  loop_.loop().After(kFirstReapDelay * (1 << attempt), [this, pid, attempt] { Reap(pid, attempt + 1); });
+  if (waitpid(pid, &status, WNOHANG) != 0 || attempt >= kReapAttempts)
+    return;  // reaped, or not our child any more
+  loop_.loop().After(kFirstReapDelay * (1 << attempt),
+                     [this, pid, attempt] { Reap(pid, attempt + 1); });
 }
 
 void ShimPool::CloseAll() {

@@ -1,9 +1,10 @@
-// The connections to shims, by address: found again by the next container of a pod, closed after the last.
+// The connections to shims, by address: found again by the next container of a pod, closed after
+// the last.
 //
-// Life cycle of a connection: Acquire (made or found) -> Release by its last user -> leaving: Shutdown has been or is
-// being asked for; nobody new joins, until the shim closes it or the grace has passed.
-// Children of ours (shims started directly) are reaped after their connection has closed.
-// Threads: thread-safe; Acquire and AwaitLeaving block.
+// Life cycle of a connection: Acquire (made or found) -> Release by its last user -> leaving:
+// Shutdown has been or is being asked for; nobody new joins, until the shim closes it or the grace
+// has passed. Children of ours (shims started directly) are reaped after their connection has
+// closed. Threads: thread-safe; Acquire and AwaitLeaving block.
 #pragma once
 
 #include <chrono>
@@ -27,12 +28,15 @@ class ShimPool {
 
   // The connection to `endpoint`, counted for one more user. `pid`: our child, or -1.
   // Errors: as ShimClient::Connect.
-  Result<std::shared_ptr<ShimClient>> Acquire(const Endpoint& endpoint, int pid, std::chrono::milliseconds timeout);
-  // One user less. True: it was the last and the shim should be asked to shut down; it counts as leaving now.
+  Result<std::shared_ptr<ShimClient>> Acquire(const Endpoint& endpoint, int pid,
+                                              std::chrono::milliseconds timeout);
+  // One user less. True: it was the last and the shim should be asked to shut down; it counts as
+  // leaving now.
   bool Release(const std::shared_ptr<ShimClient>& shim);
   // Closes a leaving connection from this side.
   void Forget(const std::shared_ptr<ShimClient>& shim);
-  // Waits until a leaving shim at `address` is gone, at most `timeout`. True: somebody was leaving there.
+  // Waits until a leaving shim at `address` is gone, at most `timeout`. True: somebody was leaving
+  // there.
   bool AwaitLeaving(const std::string& address, std::chrono::milliseconds timeout);
 
   size_t size() const;
@@ -50,9 +54,10 @@ class ShimPool {
 
   LoopThread& loop_;
   const std::function<void(const std::shared_ptr<ShimClient>&)> lost_;
-  mutable std::mutex mutex_;  // guards the rest; never held while connecting, closing or calling back
+  mutable std::mutex
+      mutex_;  // guards the rest; never held while connecting, closing or calling back
   std::condition_variable gone_;
-  std::map<std::string, Entry> entries_;      // by address; users > 0
+  std::map<std::string, Entry> entries_;  // by address; users > 0
   std::vector<Entry> leaving_;
   bool closed_ = false;
 };

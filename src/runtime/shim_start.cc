@@ -27,9 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kListenerFd = 3;          // where a shim's server expects its socket
+constexpr int kListenerFd = 3;  // where a shim's server expects its socket
 constexpr int kMaxOomScoreAdj = 1000;
-// A launcher's server may keep the output open by mistake: once the launcher has ended, this much more is waited for.
+// A launcher's server may keep the output open by mistake: once the launcher has ended, this much
+// more is waited for.
 constexpr std::chrono::milliseconds kOutputGrace{200};
 constexpr std::chrono::milliseconds kProbe{100};
 
@@ -43,12 +44,14 @@ Result<Fd> InputFile(std::string_view input) {
 }
 
 std::string Trimmed(std::string text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) text.pop_back();
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
+    text.pop_back();
   return text;
 }
 
 int LeftMillis(Clock::time_point end) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
   return static_cast<int>(std::clamp<int64_t>(left, 0, 1 << 30));
 }
 
@@ -78,7 +81,8 @@ Status CollectOutput(const Child& child, FdRef output, Clock::time_point end, st
   }
 }
 
-Result<CombinedOutput> RunCombined(SpawnOptions options, std::string_view input, std::chrono::milliseconds deadline) {
+Result<CombinedOutput> RunCombined(SpawnOptions options, std::string_view input,
+                                   std::chrono::milliseconds deadline) {
   const auto end = Clock::now() + deadline;
   const Fd in = TRY(InputFile(input));
   Pipe out = TRY(MakePipe());
@@ -99,7 +103,8 @@ int OwnOomScoreAdj() {
 }
 
 std::string ExitText(const ExitStatus& status) {
-  return status.signal != 0 ? StrCat("signal ", status.signal) : StrCat("exit status ", status.code);
+  return status.signal != 0 ? StrCat("signal ", status.signal)
+                            : StrCat("exit status ", status.code);
 }
 
 // The options that only a launcher can carry out.
@@ -118,15 +123,24 @@ Endpoint ShimStarter::GuessEndpoint(const TaskKey& key, const SpecFacts& facts) 
   const std::string& group = facts.group.empty() ? key.id.str() : facts.group;
   // The joined path is cleaned as paths are, then hashed.
   const std::string name =
-      std::filesystem::path(StrCat(settings_.grpc_address, "/", key.ns.str(), "/", group)).lexically_normal().string();
-  return {kMaxTaskVersion, StrCat("unix://", settings_.socket_dir, "/", SmallSha256Hex(name)), "ttrpc"};
+      std::filesystem::path(StrCat(settings_.grpc_address, "/", key.ns.str(), "/", group))
+          .lexically_normal()
+          .string();
+  return {kMaxTaskVersion, StrCat("unix://", settings_.socket_dir, "/", SmallSha256Hex(name)),
+          "ttrpc"};
 }
 
-std::vector<std::string> ShimStarter::Arguments(const std::string& binary, const TaskKey& key) const {
-  std::vector<std::string> args = {binary,          "-namespace",   key.ns.str(),
-                                   "-address",      settings_.grpc_address,
-                                   "-publish-binary", settings_.daemon_binary,
-                                   "-id",           key.id.str()};
+std::vector<std::string> ShimStarter::Arguments(const std::string& binary,
+                                                const TaskKey& key) const {
+  std::vector<std::string> args = {binary,
+                                   "-namespace",
+                                   key.ns.str(),
+                                   "-address",
+                                   settings_.grpc_address,
+                                   "-publish-binary",
+                                   settings_.daemon_binary,
+                                   "-id",
+                                   key.id.str()};
   if (settings_.debug) args.emplace_back("-debug");
   return args;
 }
@@ -135,11 +149,13 @@ std::vector<std::string> ShimStarter::Environment(const TaskKey& key) const {
   std::map<std::string, std::string> values;
   const auto set = [&values](std::string_view entry) {
     const size_t equals = entry.find('=');
-    if (equals != std::string_view::npos) values[std::string(entry.substr(0, equals))] = entry.substr(equals + 1);
+    if (equals != std::string_view::npos)
+      values[std::string(entry.substr(0, equals))] = entry.substr(equals + 1);
   };
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) set(*entry);
   // Not for children: they would take the daemon's sockets and readiness for theirs.
-  for (const char* name : {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}) values.erase(name);
+  for (const char* name : {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"})
+    values.erase(name);
   values["GOMAXPROCS"] = "2";
   values["MAX_SHIM_VERSION"] = "2";  // Wire: what containerd 2.3 says, although 3 is understood
   values["TTRPC_ADDRESS"] = settings_.ttrpc_address;
@@ -152,9 +168,11 @@ std::vector<std::string> ShimStarter::Environment(const TaskKey& key) const {
   return env;
 }
 
-Result<StartedShim> ShimStarter::Start(const std::string& binary, const Bundle& bundle, const SpecFacts& facts,
+Result<StartedShim> ShimStarter::Start(const std::string& binary, const Bundle& bundle,
+                                       const SpecFacts& facts,
                                        const std::optional<model::Any>& options) const {
-  if (IsOwn(binary) && !NeedsLauncher(options, settings_.env)) return StartServer(binary, bundle, facts);
+  if (IsOwn(binary) && !NeedsLauncher(options, settings_.env))
+    return StartServer(binary, bundle, facts);
   BootstrapInput input;
   input.id = bundle.key().id.str();
   input.ns = bundle.key().ns.str();
@@ -172,7 +190,8 @@ Result<StartedShim> ShimStarter::Start(const std::string& binary, const Bundle& 
   spawn.env = Environment(bundle.key());
   spawn.work_dir = bundle.path();
   spawn.new_process_group = true;
-  const CombinedOutput output = TRY(RunCombined(std::move(spawn), EncodeBootstrapInput(input, binary), settings_.start_deadline));
+  const CombinedOutput output = TRY(
+      RunCombined(std::move(spawn), EncodeBootstrapInput(input, binary), settings_.start_deadline));
   if (!output.status.ok()) {
     return UnknownError("start failed: ", Trimmed(output.text), ": ", ExitText(output.status));
   }
@@ -183,12 +202,14 @@ Result<StartedShim> ShimStarter::Start(const std::string& binary, const Bundle& 
   return shim;
 }
 
-Result<StartedShim> ShimStarter::StartServer(const std::string& binary, const Bundle& bundle, const SpecFacts& facts) const {
+Result<StartedShim> ShimStarter::StartServer(const std::string& binary, const Bundle& bundle,
+                                             const SpecFacts& facts) const {
   StartedShim shim;
   shim.endpoint = GuessEndpoint(bundle.key(), facts);
   const std::string path = shim.endpoint.address.substr(std::string_view("unix://").size());
   TRY(MakeDirs(settings_.socket_dir, 0700));
-  // Both before the process: a crash from here on leaves a bundle that tells where its shim would be.
+  // Both before the process: a crash from here on leaves a bundle that tells where its shim would
+  // be.
   TRY(bundle.LinkSocketDir(settings_.socket_dir));
   TRY(bundle.WriteEndpoint(shim.endpoint));
   Result<Fd> listener = wire::ListenUnix(path, 0600);
@@ -227,13 +248,17 @@ Result<ExitInfo> ShimStarter::Delete(const std::string& binary, const Bundle& bu
   spawn.work_dir = bundle.path();
   spawn.new_process_group = true;
   const RunOutput output = TRY(RunProgram(std::move(spawn), "", settings_.cleanup_deadline));
-  if (!output.status.ok()) return UnknownError("shim delete: ", Trimmed(output.err), ": ", ExitText(output.status));
+  if (!output.status.ok())
+    return UnknownError("shim delete: ", Trimmed(output.err), ": ", ExitText(output.status));
   ::containerd::task::v3::DeleteResponse answer;
   if (!answer.ParseFromString(output.out)) return UnknownError("shim delete: unreadable answer");
-  return ExitInfo{answer.pid(), answer.exit_status(), {answer.exited_at().seconds(), answer.exited_at().nanos()}};
+  return ExitInfo{answer.pid(),
+                  answer.exit_status(),
+                  {answer.exited_at().seconds(), answer.exited_at().nanos()}};
 }
 
-Result<std::string> ShimStarter::Info(const std::string& binary, const std::optional<model::Any>& options) const {
+Result<std::string> ShimStarter::Info(const std::string& binary,
+                                      const std::optional<model::Any>& options) const {
   std::string input;
   if (options) {
     google::protobuf::Any any;
@@ -245,7 +270,8 @@ Result<std::string> ShimStarter::Info(const std::string& binary, const std::opti
   spawn.args = {binary, "-info"};
   spawn.new_process_group = true;
   const RunOutput output = TRY(RunProgram(std::move(spawn), input, settings_.info_deadline));
-  if (!output.status.ok()) return UnknownError("shim -info: ", Trimmed(output.err), ": ", ExitText(output.status));
+  if (!output.status.ok())
+    return UnknownError("shim -info: ", Trimmed(output.err), ": ", ExitText(output.status));
   return output.out;
 }
 

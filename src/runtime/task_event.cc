@@ -9,11 +9,14 @@ namespace {
 
 namespace pb = ::containerd::events;
 
-Time FromTimestamp(const google::protobuf::Timestamp& stamp) { return {stamp.seconds(), stamp.nanos()}; }
+Time FromTimestamp(const google::protobuf::Timestamp& stamp) {
+  return {stamp.seconds(), stamp.nanos()};
+}
 
 template <typename Message>
 bool Parse(const model::Any& any, Message* message) {
-  return wire::TypeName(any.type_url) == message->GetTypeName() && message->ParseFromString(any.value);
+  return wire::TypeName(any.type_url) == message->GetTypeName() &&
+         message->ParseFromString(any.value);
 }
 
 // The init process is named by its container's id in events.
@@ -36,7 +39,8 @@ void SetTime(Time time, google::protobuf::Timestamp* stamp) {
 std::optional<TaskEvent> DecodeTaskEvent(const events::Envelope& envelope) {
   TaskEvent event;
   event.process.task.ns = envelope.ns;
-  const auto set = [&event](TaskEvent::Kind kind, const std::string& container, const std::string& id, uint32_t pid) {
+  const auto set = [&event](TaskEvent::Kind kind, const std::string& container,
+                            const std::string& id, uint32_t pid) {
     event.kind = kind;
     event.process.task.id = model::ContainerId(container);
     event.process.exec = ExecOf(container, id);

@@ -29,8 +29,9 @@ struct TaskEvent {
   ExitInfo exit;  // with kExit and kDelete
 };
 
-// The events that change what the table says; nullopt for others (oom, paused, foreign topics) and for bodies that do not
-// parse. Pausing and resuming are learnt from replies: their events may lag behind.
+// The events that change what the table says; nullopt for others (oom, paused, foreign topics) and
+// for bodies that do not parse. Pausing and resuming are learnt from replies: their events may lag
+// behind.
 std::optional<TaskEvent> DecodeTaskEvent(const events::Envelope& envelope);
 
 model::Any EncodeTaskExit(const ProcessKey& process, const ExitInfo& exit);

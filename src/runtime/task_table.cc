@@ -9,9 +9,13 @@ namespace {
 
 constexpr uint32_t kLostStatus = 255;  // I6: the shim is gone and nobody saw the end
 
-Error TaskNotFound(const TaskKey& key) { return NotFoundError("task ", key.id.str(), " not found"); }
+Error TaskNotFound(const TaskKey& key) {
+  return NotFoundError("task ", key.id.str(), " not found");
+}
 Error GoneWithoutExit(const ProcessKey& process) {
-  return NotFoundError("process ", process.exec.empty() ? process.task.id.str() : process.exec.str(), " went without an exit");
+  return NotFoundError("process ",
+                       process.exec.empty() ? process.task.id.str() : process.exec.str(),
+                       " went without an exit");
 }
 
 }  // namespace
@@ -80,14 +84,16 @@ const TaskTable::Process* TaskTable::FindProcess(const ProcessKey& process) cons
 }
 
 TaskTable::Process* TaskTable::FindProcess(const ProcessKey& process) {
-  return const_cast<Process*>(std::as_const(*this).FindProcess(process));  // this object is not const
+  return const_cast<Process*>(
+      std::as_const(*this).FindProcess(process));  // this object is not const
 }
 
 ProcessState TaskTable::View(const Task& task, const Process& process) {
   ProcessState state = process.state;
   const ProcessStatus whole = task.init.state.status;
   // While a container is frozen, so is every exec in it.
-  if (state.status == ProcessStatus::kRunning && (whole == ProcessStatus::kPaused || whole == ProcessStatus::kPausing)) {
+  if (state.status == ProcessStatus::kRunning &&
+      (whole == ProcessStatus::kPaused || whole == ProcessStatus::kPausing)) {
     state.status = whole;
   }
   return state;
@@ -110,7 +116,8 @@ bool TaskTable::KnowsProcess(const ProcessKey& process) const {
 std::vector<ProcessState> TaskTable::List(const model::Namespace& ns) const {
   std::vector<ProcessState> list;
   const std::lock_guard lock(mutex_);
-  for (auto task = tasks_.lower_bound({ns, model::ContainerId()}); task != tasks_.end() && task->first.ns == ns; ++task) {
+  for (auto task = tasks_.lower_bound({ns, model::ContainerId()});
+       task != tasks_.end() && task->first.ns == ns; ++task) {
     if (task->second.phase == Phase::kLive) list.push_back(View(task->second, task->second.init));
   }
   return list;
@@ -131,7 +138,8 @@ Status TaskTable::ExecAdded(const ProcessKey& process, const Stdio& io) {
   const std::lock_guard lock(mutex_);
   const auto task = tasks_.find(process.task);
   if (task == tasks_.end()) return TaskNotFound(process.task);
-  if (task->second.execs.size() >= kMaxExecs) return ResourceExhaustedError("task ", process.task.id.str(), " has ", kMaxExecs, " execs");
+  if (task->second.execs.size() >= kMaxExecs)
+    return ResourceExhaustedError("task ", process.task.id.str(), " has ", kMaxExecs, " execs");
   const auto [entry, fresh] = task->second.execs.try_emplace(process.exec.str());
   Process& exec = entry->second;
   if (fresh) {
@@ -203,7 +211,8 @@ void TaskTable::Merge(const ProcessKey& process, const ProcessState& state) {
       if (state.status != ProcessStatus::kStopped) {
         found->state.status = state.status;
       } else {
-        (void)Fix(*found, {state.pid, state.exit_status, state.exited_at}, &calls);  // had no exit: checked above
+        (void)Fix(*found, {state.pid, state.exit_status, state.exited_at},
+                  &calls);  // had no exit: checked above
       }
     }
   }
@@ -221,8 +230,12 @@ void TaskTable::ExecDeleted(const ProcessKey& process) {
     Drop(exec->second, &calls);
     const ProcessState& state = exec->second.state;
     if (state.pid != 0) {
-      Depart({process, {state.pid, state.exit_status, state.exited_at}, exec->second.exit_told,
-              state.status == ProcessStatus::kStopped, /*delete_told=*/true, task->second.link.shim.get()});
+      Depart({process,
+              {state.pid, state.exit_status, state.exited_at},
+              exec->second.exit_told,
+              state.status == ProcessStatus::kStopped,
+              /*delete_told=*/true,
+              task->second.link.shim.get()});
     }
     task->second.execs.erase(exec);
   }
@@ -252,7 +265,8 @@ bool TaskTable::Fix(Process& process, const ExitInfo& exit, Calls* calls) {
 uint64_t TaskTable::BeginWatch(const ProcessKey& process) {
   const std::lock_guard lock(mutex_);
   Process* found = FindProcess(process);
-  if (found == nullptr || found->watched || found->state.status == ProcessStatus::kStopped) return 0;
+  if (found == nullptr || found->watched || found->state.status == ProcessStatus::kStopped)
+    return 0;
   found->watched = true;
   return found->generation;
 }
@@ -273,7 +287,9 @@ void TaskTable::NeverRan(const ProcessKey& process, uint64_t generation, const E
   {
     const std::lock_guard lock(mutex_);
     Process* found = FindProcess(process);
-    if (found == nullptr || found->generation != generation || found->state.status == ProcessStatus::kStopped) return;
+    if (found == nullptr || found->generation != generation ||
+        found->state.status == ProcessStatus::kStopped)
+      return;
     found->watched = false;  // it may be started again
     for (auto& [id, waiter] : found->waiters) {
       waits_.erase(id);
@@ -287,7 +303,8 @@ void TaskTable::NeverRan(const ProcessKey& process, uint64_t generation, const E
 Result<TaskTable::WaitId> TaskTable::Wait(const ProcessKey& process, Waiter waiter) {
   std::unique_lock lock(mutex_);
   const auto task = tasks_.find(process.task);
-  if (task == tasks_.end() || task->second.phase == Phase::kCreating) return TaskNotFound(process.task);
+  if (task == tasks_.end() || task->second.phase == Phase::kCreating)
+    return TaskNotFound(process.task);
   Process* found = FindProcess(process);
   if (found == nullptr) return NotFoundError("process does not exist ", process.exec.str());
   if (found->state.status == ProcessStatus::kStopped) {
@@ -296,7 +313,8 @@ Result<TaskTable::WaitId> TaskTable::Wait(const ProcessKey& process, Waiter wait
     waiter(exit);
     return WaitId{0};
   }
-  if (waits_.size() >= kMaxWaiters) return ResourceExhaustedError(kMaxWaiters, " waits are parked already");
+  if (waits_.size() >= kMaxWaiters)
+    return ResourceExhaustedError(kMaxWaiters, " waits are parked already");
   const WaitId id = next_wait_++;
   found->waiters.emplace(id, std::move(waiter));
   waits_.emplace(id, process);
@@ -334,7 +352,8 @@ void TaskTable::Depart(Departed departed) {
 
 bool TaskTable::AdmitExit(const TaskEvent& event, Calls* calls) {
   Process* found = FindProcess(event.process);
-  const bool same = found != nullptr && (found->state.pid == event.pid || (found->state.pid == 0 && found->starting));
+  const bool same = found != nullptr &&
+                    (found->state.pid == event.pid || (found->state.pid == 0 && found->starting));
   if (!same) {
     Departed* departed = FindDeparted(event.process, event.pid);
     return departed == nullptr || !std::exchange(departed->exit_told, true);
@@ -352,10 +371,12 @@ bool TaskTable::Admit(const TaskEvent& event) {
     Process* found = FindProcess(event.process);
     switch (event.kind) {
       case TaskEvent::Kind::kCreate:
-        if (found != nullptr && task->second.phase == Phase::kCreating && found->state.pid == 0) found->state.pid = event.pid;
+        if (found != nullptr && task->second.phase == Phase::kCreating && found->state.pid == 0)
+          found->state.pid = event.pid;
         break;
       case TaskEvent::Kind::kStart:
-        if (found != nullptr && found->state.pid == event.pid && found->state.status == ProcessStatus::kCreated) {
+        if (found != nullptr && found->state.pid == event.pid &&
+            found->state.status == ProcessStatus::kCreated) {
           found->state.status = ProcessStatus::kRunning;
         }
         break;
@@ -363,7 +384,8 @@ bool TaskTable::Admit(const TaskEvent& event) {
         // Ours are entered by the reply; this one was added by an earlier daemon.
         break;
       case TaskEvent::Kind::kExecStarted:
-        if (found != nullptr && found->state.status == ProcessStatus::kCreated && (found->starting || found->state.pid == event.pid)) {
+        if (found != nullptr && found->state.status == ProcessStatus::kCreated &&
+            (found->starting || found->state.pid == event.pid)) {
           found->state.pid = event.pid;
           found->state.status = ProcessStatus::kRunning;
         }
@@ -418,7 +440,8 @@ TaskTable::Untold TaskTable::Bury(const TaskKey& key, const ExitInfo& exit) {
     if (found == tasks_.end()) return untold;
     const auto bury = [&](Process& process, const ExitInfo& end) {
       if (process.exit_told) return;
-      if (process.state.status == ProcessStatus::kCreated && !process.state.exec.empty()) return;  // never ran
+      if (process.state.status == ProcessStatus::kCreated && !process.state.exec.empty())
+        return;  // never ran
       // Waiters stay until Remove: by then the container is really gone.
       if (process.state.status != ProcessStatus::kStopped) {
         process.state.status = ProcessStatus::kStopped;
@@ -428,13 +451,15 @@ TaskTable::Untold TaskTable::Bury(const TaskKey& key, const ExitInfo& exit) {
         if (process.state.pid == 0) process.state.pid = end.pid;
       }
       process.exit_told = true;
-      untold.exits.emplace_back(ProcessKey{key, process.state.exec},
-                                ExitInfo{process.state.pid, process.state.exit_status, process.state.exited_at});
+      untold.exits.emplace_back(
+          ProcessKey{key, process.state.exec},
+          ExitInfo{process.state.pid, process.state.exit_status, process.state.exited_at});
     };
     for (auto& [id, exec] : found->second.execs) bury(exec, {0, kLostStatus, exit.at});
     bury(found->second.init, exit);
     const ProcessState& init = found->second.init.state;
-    if (!std::exchange(found->second.delete_told, true)) untold.deleted = ExitInfo{init.pid, init.exit_status, init.exited_at};
+    if (!std::exchange(found->second.delete_told, true))
+      untold.deleted = ExitInfo{init.pid, init.exit_status, init.exited_at};
   }
   return untold;
 }
@@ -445,7 +470,8 @@ void TaskTable::Drop(Process& process, Calls* calls) {
     waits_.erase(id);
     const ProcessState& state = process.state;
     if (state.status == ProcessStatus::kStopped) {
-      calls->emplace_back(std::move(waiter), ExitInfo{state.pid, state.exit_status, state.exited_at});
+      calls->emplace_back(std::move(waiter),
+                          ExitInfo{state.pid, state.exit_status, state.exited_at});
     } else {
       calls->emplace_back(std::move(waiter), GoneWithoutExit({{{}, state.container}, state.exec}));
     }
@@ -461,19 +487,29 @@ void TaskTable::Remove(const TaskKey& key, const ExitInfo& exit) {
     const auto found = tasks_.find(key);
     if (found == tasks_.end()) return;
     Task& task = found->second;
-    if (exit != ExitInfo{}) (void)Fix(task.init, exit, &calls);  // Delete's answer is the last word if there was none before
+    if (exit != ExitInfo{})
+      (void)Fix(task.init, exit,
+                &calls);  // Delete's answer is the last word if there was none before
     Drop(task.init, &calls);
     const ShimClient* shim = task.link.shim.get();
     for (auto& [id, exec] : task.execs) {
       Drop(exec, &calls);
       if (exec.state.pid == 0) continue;
-      Depart({{key, exec.state.exec}, {exec.state.pid, exec.state.exit_status, exec.state.exited_at}, exec.exit_told,
-              exec.state.status == ProcessStatus::kStopped, /*delete_told=*/true, shim});
+      Depart({{key, exec.state.exec},
+              {exec.state.pid, exec.state.exit_status, exec.state.exited_at},
+              exec.exit_told,
+              exec.state.status == ProcessStatus::kStopped,
+              /*delete_told=*/true,
+              shim});
     }
     const ProcessState& init = task.init.state;
     if (init.status != ProcessStatus::kUnknown) {
-      Depart({{key, {}}, {init.pid, init.exit_status, init.exited_at}, task.init.exit_told,
-              init.status == ProcessStatus::kStopped, task.delete_told, shim});
+      Depart({{key, {}},
+              {init.pid, init.exit_status, init.exited_at},
+              task.init.exit_told,
+              init.status == ProcessStatus::kStopped,
+              task.delete_told,
+              shim});
     }
     link = std::move(task.link);
     tasks_.erase(found);
@@ -489,7 +525,8 @@ std::vector<TaskTable::Untold> TaskTable::LeftOut(const ShimClient* shim) {
     departed.shim = nullptr;
     Untold untold;
     untold.key = departed.process.task;
-    if (departed.ended && !std::exchange(departed.exit_told, true)) untold.exits.emplace_back(departed.process, departed.exit);
+    if (departed.ended && !std::exchange(departed.exit_told, true))
+      untold.exits.emplace_back(departed.process, departed.exit);
     if (!std::exchange(departed.delete_told, true)) untold.deleted = departed.exit;
     if (!untold.exits.empty() || untold.deleted) list.push_back(std::move(untold));
   }

@@ -1,15 +1,20 @@
-// What the daemon knows of its tasks, in memory: one entry per task, fed by replies and events, read by everybody.
+// What the daemon knows of its tasks, in memory: one entry per task, fed by replies and events,
+// read by everybody.
 //
-// Life cycle of an entry: Reserve -> Attach -> Created (or Adopt) -> TakeForRemoval or ShimLost -> Remove.
-// Rules:
-//  * A status only moves forward: created, running, stopped. What arrives late (a reply after the exit event, an event of
-//    an earlier process with the same id) changes nothing; processes are told apart by pid and generation.
-//  * One exit per process (I6): the first report fixes status and time; Admit lets one exit event through, whoever made it.
-//  * A departed task is remembered for a while, so that its late events are neither lost nor doubled.
+// Life cycle of an entry: Reserve -> Attach -> Created (or Adopt) -> TakeForRemoval or ShimLost ->
+// Remove. Rules:
+//  * A status only moves forward: created, running, stopped. What arrives late (a reply after the
+//  exit event, an event of
+//    an earlier process with the same id) changes nothing; processes are told apart by pid and
+//    generation.
+//  * One exit per process (I6): the first report fixes status and time; Admit lets one exit event
+//  through, whoever made it.
+//  * A departed task is remembered for a while, so that its late events are neither lost nor
+//  doubled.
 // The table knows shims only as pointers to compare; it calls nobody except waiters.
 //
-// Threads: thread-safe. Waiters run on the thread that brought the news, outside the lock, and must not block.
-// Bounds: kMaxExecs per task, kMaxWaiters in all, kMaxDeparted remembered.
+// Threads: thread-safe. Waiters run on the thread that brought the news, outside the lock, and must
+// not block. Bounds: kMaxExecs per task, kMaxWaiters in all, kMaxDeparted remembered.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +69,8 @@ class TaskTable {
   // --- lookups; an entry under creation, removal or with a dead shim is not found ---
   // kNotFound: `task ID not found`.
   Result<TaskLink> Find(const TaskKey& key) const;
-  // nullopt: no such process here, or its state is not known for certain: ask the shim and Merge the answer.
+  // nullopt: no such process here, or its state is not known for certain: ask the shim and Merge
+  // the answer.
   std::optional<ProcessState> State(const ProcessKey& process) const;
   std::vector<ProcessState> List(const model::Namespace& ns) const;
   // Every live task, of all namespaces.
@@ -76,7 +82,8 @@ class TaskTable {
   void Starting(const ProcessKey& process);
   void Started(const ProcessKey& process, uint32_t pid);
   void StartFailed(const ProcessKey& process);
-  void SetPause(const TaskKey& key, ProcessStatus status);   // kPausing, kPaused or kRunning; ignored once stopped
+  void SetPause(const TaskKey& key,
+                ProcessStatus status);  // kPausing, kPaused or kRunning; ignored once stopped
   // A call had an unknown outcome: State answers nullopt until Merge.
   void Doubt(const TaskKey& key);
   void Merge(const ProcessKey& process, const ProcessState& state);
@@ -87,11 +94,12 @@ class TaskTable {
   uint64_t BeginWatch(const ProcessKey& process);
   // The shim said so in an answer. generation 0: whatever process has the name now.
   void Exited(const ProcessKey& process, uint64_t generation, const ExitInfo& exit);
-  // The shim answered a wait without an exit: the start failed. Waiters get that answer, the status stays as it is.
+  // The shim answered a wait without an exit: the start failed. Waiters get that answer, the status
+  // stays as it is.
   void NeverRan(const ProcessKey& process, uint64_t generation, const ExitInfo& answer);
-  // Calls `waiter` once when the process has exited (inside this call if it has already): its exit, or kNotFound when it
-  // went without one. Returns 0 if called already.
-  // Errors: kNotFound `task ID not found`, or kNotFound without that text for an unknown exec; kResourceExhausted.
+  // Calls `waiter` once when the process has exited (inside this call if it has already): its exit,
+  // or kNotFound when it went without one. Returns 0 if called already. Errors: kNotFound `task ID
+  // not found`, or kNotFound without that text for an unknown exec; kResourceExhausted.
   Result<WaitId> Wait(const ProcessKey& process, Waiter waiter);
   // Takes the waiter back; false: it has been called or is being called.
   bool CancelWait(WaitId wait);
@@ -102,7 +110,8 @@ class TaskTable {
   bool Admit(const TaskEvent& event);
 
   // --- the end ---
-  // Ends the life of a task; its entry keeps the key until Remove. False: somebody else does that already.
+  // Ends the life of a task; its entry keeps the key until Remove. False: somebody else does that
+  // already.
   bool TakeForRemoval(const TaskKey& key);
   // What has not been told yet about a task, in the order of telling; told counts as published.
   struct Untold {
@@ -112,11 +121,12 @@ class TaskTable {
   };
   // The connection to `shim` is gone: its live tasks, now without a life.
   std::vector<std::pair<TaskKey, TaskLink>> ShimLost(const ShimClient* shim);
-  // Of a task whose shim died: fixes the exits of everything that still ran (execs: 255) and hands out what is untold,
-  // init last. `exit` is what `delete` said.
+  // Of a task whose shim died: fixes the exits of everything that still ran (execs: 255) and hands
+  // out what is untold, init last. `exit` is what `delete` said.
   Untold Bury(const TaskKey& key, const ExitInfo& exit);
-  // Drops the entry: waiters get their exit (`exit`, if none was known and it says something), or kNotFound. The shim may
-  // still tell exit and delete; the task is remembered as departed until then.
+  // Drops the entry: waiters get their exit (`exit`, if none was known and it says something), or
+  // kNotFound. The shim may still tell exit and delete; the task is remembered as departed until
+  // then.
   void Remove(const TaskKey& key, const ExitInfo& exit);
   // Departed tasks of a shim that will tell nothing more: what it left out. Counts as told.
   std::vector<Untold> LeftOut(const ShimClient* shim);

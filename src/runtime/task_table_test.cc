@@ -16,10 +16,12 @@ class TaskTableTest : public testing::Test {
   }
   void Make(const TaskKey& key, uint32_t pid) {
     ASSERT_TRUE(table_.Reserve(key).ok());
-    table_.Attach(key, TaskLink{shim_, "/bin/shim", "io.containerd.runc.v2", false}, Stdio{"i", "o", "e", false});
+    table_.Attach(key, TaskLink{shim_, "/bin/shim", "io.containerd.runc.v2", false},
+                  Stdio{"i", "o", "e", false});
     table_.Created(key, pid);
   }
-  TaskEvent Event(TaskEvent::Kind kind, const ProcessKey& process, uint32_t pid, uint32_t status = 0) {
+  TaskEvent Event(TaskEvent::Kind kind, const ProcessKey& process, uint32_t pid,
+                  uint32_t status = 0) {
     return {kind, process, pid, {pid, status, kAt}};
   }
   ProcessStatus StatusOf(const ProcessKey& process) {
@@ -93,7 +95,8 @@ TEST_F(TaskTableTest, KeepsTheFirstReportOfAnExit) {
 
 TEST_F(TaskTableTest, IgnoresTheExitOfAnEarlierProcessWithTheSameName) {
   Make(key_, 42);
-  EXPECT_TRUE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 41, 1))) << "somebody else's, but an event";
+  EXPECT_TRUE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 41, 1)))
+      << "somebody else's, but an event";
   EXPECT_EQ(StatusOf(init_), ProcessStatus::kCreated);
   ASSERT_TRUE(table_.ExecAdded(exec_, {}).ok());
   EXPECT_TRUE(table_.Admit(Event(TaskEvent::Kind::kExit, exec_, 50, 1)));
@@ -210,7 +213,8 @@ TEST_F(TaskTableTest, BuriesExecsBeforeInitAndEachOnce) {
   EXPECT_FALSE(seen) << "not before the bundle is gone";
   table_.Remove(key_, {42, 137, kAt});
   EXPECT_EQ(seen, (ExitInfo{42, 137, kAt}));
-  EXPECT_FALSE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 42, 0))) << "a late event of the dead shim";
+  EXPECT_FALSE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 42, 0)))
+      << "a late event of the dead shim";
 }
 
 TEST_F(TaskTableTest, BuriesAnExitThatWasKnownAsItWas) {

@@ -17,7 +17,8 @@ namespace {
 namespace pb = ::containerd::task::v3;
 
 constexpr std::chrono::milliseconds kRetryWhenFull{50};
-constexpr std::chrono::seconds kStopDeadline{70};  // a little over the longest deadline of what runs on `control`
+constexpr std::chrono::seconds kStopDeadline{
+    70};  // a little over the longest deadline of what runs on `control`
 
 std::string PathVariable() {
   const char* path = getenv("PATH");
@@ -33,7 +34,8 @@ std::vector<std::string> DaemonDirectory(const std::string& daemon_binary) {
 template <typename Message>
 Result<Message> Parse(const std::string& bytes) {
   Message message;
-  if (!message.ParseFromString(bytes)) return InternalError("shim: unreadable ", message.GetTypeName());
+  if (!message.ParseFromString(bytes))
+    return InternalError("shim: unreadable ", message.GetTypeName());
   return message;
 }
 
@@ -92,7 +94,8 @@ Error Tasks::Core::ExplainMissing(const TaskKey& task, Error error) const {
   return container.ok() ? std::move(error) : container.error().Clone();
 }
 
-void Tasks::Core::CallShim(const CallOptions& call, const TaskKey& task, std::string_view method, std::string request, Reply reply) {
+void Tasks::Core::CallShim(const CallOptions& call, const TaskKey& task, std::string_view method,
+                           std::string request, Reply reply) {
   Result<TaskLink> link = table.Find(task);
   if (!link.ok()) {
     auto error = std::make_shared<Error>(std::move(link).TakeError());
@@ -102,17 +105,20 @@ void Tasks::Core::CallShim(const CallOptions& call, const TaskKey& task, std::st
     return;
   }
   link->shim->Call(task.ns, method, std::move(request), Timeout(call),
-                   [self = shared_from_this(), task, shim = link->shim, reply = std::move(reply)](Result<std::string> response) {
-                     if (!response.ok() && response.error().Is(Code::kDeadlineExceeded)) self->table.Doubt(task);
+                   [self = shared_from_this(), task, shim = link->shim,
+                    reply = std::move(reply)](Result<std::string> response) {
+                     if (!response.ok() && response.error().Is(Code::kDeadlineExceeded))
+                       self->table.Doubt(task);
                      reply(std::move(response));
                    });
 }
 
-void Tasks::Core::CallForNothing(const CallOptions& call, const TaskKey& task, std::string_view method, std::string request,
-                                 Done<void> done) {
-  CallShim(call, task, method, std::move(request), [self = shared_from_this(), done = std::move(done)](Result<std::string> reply) {
-    self->Finish<void>(done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
-  });
+void Tasks::Core::CallForNothing(const CallOptions& call, const TaskKey& task,
+                                 std::string_view method, std::string request, Done<void> done) {
+  CallShim(call, task, method, std::move(request),
+           [self = shared_from_this(), done = std::move(done)](Result<std::string> reply) {
+             self->Finish<void>(done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
+           });
 }
 
 void Tasks::Core::Watch(const ProcessKey& process) {
@@ -120,22 +126,26 @@ void Tasks::Core::Watch(const ProcessKey& process) {
   if (generation == 0) return;
   const Result<TaskLink> link = table.Find(process.task);
   if (!link.ok()) return;
-  link->shim->Call(process.task.ns, "Wait", ProcessRequest<pb::WaitRequest>(process).SerializeAsString(), {},
-                   [self = shared_from_this(), process, generation](Result<std::string> reply) {
-                     if (!reply.ok()) return;  // deleted meanwhile, or the shim is gone: both are noticed elsewhere
-                     const Result<pb::WaitResponse> answer = Parse<pb::WaitResponse>(*reply);
-                     if (!answer.ok()) return;
-                     const Time at = FromStamp(answer->has_exited_at(), answer->exited_at());
-                     if (at > kZeroTime) {
-                       self->table.Exited(process, generation, {0, answer->exit_status(), at});
-                     } else {
-                       self->table.NeverRan(process, generation, {0, answer->exit_status(), at});
-                     }
-                   });
+  link->shim->Call(
+      process.task.ns, "Wait", ProcessRequest<pb::WaitRequest>(process).SerializeAsString(), {},
+      [self = shared_from_this(), process, generation](Result<std::string> reply) {
+        if (!reply.ok())
+          return;  // deleted meanwhile, or the shim is gone: both are noticed elsewhere
+        const Result<pb::WaitResponse> answer = Parse<pb::WaitResponse>(*reply);
+        if (!answer.ok()) return;
+        const Time at = FromStamp(answer->has_exited_at(), answer->exited_at());
+        if (at > kZeroTime) {
+          self->table.Exited(process, generation, {0, answer->exit_status(), at});
+        } else {
+          self->table.NeverRan(process, generation, {0, answer->exit_status(), at});
+        }
+      });
 }
 
-void Tasks::Core::AskState(const ProcessKey& process, std::chrono::nanoseconds timeout, Done<ProcessState> done) {
-  const auto reply = [self = shared_from_this(), process, done = std::move(done)](Result<std::string> response) {
+void Tasks::Core::AskState(const ProcessKey& process, std::chrono::nanoseconds timeout,
+                           Done<ProcessState> done) {
+  const auto reply = [self = shared_from_this(), process,
+                      done = std::move(done)](Result<std::string> response) {
     if (!response.ok()) return done(std::move(response).TakeError());
     const Result<pb::StateResponse> answer = Parse<pb::StateResponse>(*response);
     if (!answer.ok()) return done(answer.error().Clone());
@@ -155,7 +165,8 @@ void Tasks::Core::AskState(const ProcessKey& process, std::chrono::nanoseconds t
   };
   CallOptions call;
   call.deadline = std::chrono::steady_clock::now() + timeout;
-  CallShim(call, process.task, "State", ProcessRequest<pb::StateRequest>(process).SerializeAsString(), reply);
+  CallShim(call, process.task, "State",
+           ProcessRequest<pb::StateRequest>(process).SerializeAsString(), reply);
 }
 
 Status Tasks::Core::TakeEvent(events::Envelope envelope) {
@@ -166,10 +177,12 @@ Status Tasks::Core::TakeEvent(events::Envelope envelope) {
 
 void Tasks::Core::Publish(const TaskTable::Untold& untold) {
   for (const auto& [process, exit] : untold.exits) {
-    (void)links.exchange->Publish(untold.key.ns, std::string(kTopicExit), EncodeTaskExit(process, exit));  // ours is well formed
+    (void)links.exchange->Publish(untold.key.ns, std::string(kTopicExit),
+                                  EncodeTaskExit(process, exit));  // ours is well formed
   }
   if (untold.deleted) {
-    (void)links.exchange->Publish(untold.key.ns, std::string(kTopicDelete), EncodeTaskDelete(untold.key, *untold.deleted));
+    (void)links.exchange->Publish(untold.key.ns, std::string(kTopicDelete),
+                                  EncodeTaskDelete(untold.key, *untold.deleted));
   }
 }
 
@@ -188,7 +201,8 @@ Result<std::unique_ptr<Tasks>> Tasks::Open(Settings settings, Links links) {
   BundleStore bundles = TRY(BundleStore::Open(settings.root, settings.state));
   std::unique_ptr<Tasks> self(new Tasks());
   self->loop_ = TRY(LoopThread::Start("shims"));
-  self->core_ = std::make_shared<Core>(std::move(settings), links, *self->loop_, std::move(bundles));
+  self->core_ =
+      std::make_shared<Core>(std::move(settings), links, *self->loop_, std::move(bundles));
   return self;
 }
 
@@ -200,7 +214,9 @@ Tasks::~Tasks() {
 
 Status Tasks::ListenEvents(Fd listener) {
   events_ = TRY(EventsForward::Listen(*loop_, std::move(listener),
-                                      [core = core_.get()](events::Envelope envelope) { return core->TakeEvent(std::move(envelope)); }));
+                                      [core = core_.get()](events::Envelope envelope) {
+                                        return core->TakeEvent(std::move(envelope));
+                                      }));
   return Ok();
 }
 
@@ -212,31 +228,37 @@ void Tasks::Create(const CallOptions& call, CreateRequest request, Done<uint32_t
 
 void Tasks::Start(const CallOptions& call, const ProcessKey& process, Done<uint32_t> pid) {
   core_->table.Starting(process);
-  core_->CallShim(call, process.task, "Start", ProcessRequest<pb::StartRequest>(process).SerializeAsString(),
-                  [core = core_, process, pid = std::move(pid)](Result<std::string> reply) {
-                    if (!reply.ok()) {
-                      core->table.StartFailed(process);
-                      core->Watch(process);  // a parked Wait is answered by what the shim makes of it
-                      return core->Finish<uint32_t>(pid, std::move(reply).TakeError());
-                    }
-                    const Result<pb::StartResponse> answer = Parse<pb::StartResponse>(*reply);
-                    if (!answer.ok()) return core->Finish<uint32_t>(pid, answer.error().Clone());
-                    core->table.Started(process, answer->pid());
-                    core->Watch(process);
-                    core->Finish<uint32_t>(pid, answer->pid());
-                  });
+  core_->CallShim(
+      call, process.task, "Start", ProcessRequest<pb::StartRequest>(process).SerializeAsString(),
+      [core = core_, process, pid = std::move(pid)](Result<std::string> reply) {
+        if (!reply.ok()) {
+          core->table.StartFailed(process);
+          core->Watch(process);  // a parked Wait is answered by what the shim makes of it
+          return core->Finish<uint32_t>(pid, std::move(reply).TakeError());
+        }
+        const Result<pb::StartResponse> answer = Parse<pb::StartResponse>(*reply);
+        if (!answer.ok()) return core->Finish<uint32_t>(pid, answer.error().Clone());
+        core->table.Started(process, answer->pid());
+        core->Watch(process);
+        core->Finish<uint32_t>(pid, answer->pid());
+      });
 }
 
-void Tasks::Delete(const CallOptions& call, const TaskKey& task, Done<ExitInfo> done) { core_->Delete(call, task, std::move(done)); }
+void Tasks::Delete(const CallOptions& call, const TaskKey& task, Done<ExitInfo> done) {
+  core_->Delete(call, task, std::move(done));
+}
 
 void Tasks::DeleteProcess(const CallOptions& call, const ProcessKey& process, Done<ExitInfo> done) {
   if (process.exec.empty()) return core_->Delete(call, process.task, std::move(done));
-  core_->CallShim(call, process.task, "Delete", ProcessRequest<pb::DeleteRequest>(process).SerializeAsString(),
+  core_->CallShim(call, process.task, "Delete",
+                  ProcessRequest<pb::DeleteRequest>(process).SerializeAsString(),
                   [core = core_, process, done = std::move(done)](Result<std::string> reply) {
-                    if (!reply.ok()) return core->Finish<ExitInfo>(done, std::move(reply).TakeError());
+                    if (!reply.ok())
+                      return core->Finish<ExitInfo>(done, std::move(reply).TakeError());
                     const Result<pb::DeleteResponse> answer = Parse<pb::DeleteResponse>(*reply);
                     if (!answer.ok()) return core->Finish<ExitInfo>(done, answer.error().Clone());
-                    const ExitInfo exit{answer->pid(), answer->exit_status(), FromStamp(answer->has_exited_at(), answer->exited_at())};
+                    const ExitInfo exit{answer->pid(), answer->exit_status(),
+                                        FromStamp(answer->has_exited_at(), answer->exited_at())};
                     if (exit.pid != 0) core->table.Exited(process, 0, exit);
                     core->table.ExecDeleted(process);
                     core->Finish<ExitInfo>(done, exit);
@@ -244,10 +266,13 @@ void Tasks::DeleteProcess(const CallOptions& call, const ProcessKey& process, Do
 }
 
 void Tasks::Exec(const CallOptions& call, ExecRequest request, Done<void> done) {
-  if (request.process.exec.empty()) return core_->Finish<void>(std::move(done), InvalidArgumentError("exec id cannot be empty"));
+  if (request.process.exec.empty())
+    return core_->Finish<void>(std::move(done), InvalidArgumentError("exec id cannot be empty"));
   Status valid = model::ValidateIdentifier(request.process.exec.str(), "exec id");
   if (!valid.ok()) {
-    return core_->Finish<void>(std::move(done), std::move(valid).TakeError().Context(StrCat("invalid exec id ", request.process.exec.str())));
+    return core_->Finish<void>(std::move(done),
+                               std::move(valid).TakeError().Context(
+                                   StrCat("invalid exec id ", request.process.exec.str())));
   }
   auto message = ProcessRequest<pb::ExecProcessRequest>(request.process);
   message.set_terminal(request.io.terminal);
@@ -256,13 +281,15 @@ void Tasks::Exec(const CallOptions& call, ExecRequest request, Done<void> done) 
   message.set_stderr(request.io.err);
   if (request.spec) SetAny(request.spec, message.mutable_spec());
   core_->CallShim(call, request.process.task, "Exec", message.SerializeAsString(),
-                  [core = core_, process = request.process, io = request.io, done = std::move(done)](Result<std::string> reply) {
+                  [core = core_, process = request.process, io = request.io,
+                   done = std::move(done)](Result<std::string> reply) {
                     if (!reply.ok()) return core->Finish<void>(done, std::move(reply).TakeError());
                     core->Finish<void>(done, core->table.ExecAdded(process, io));
                   });
 }
 
-void Tasks::Kill(const CallOptions& call, const ProcessKey& process, uint32_t signal, bool all, Done<void> done) {
+void Tasks::Kill(const CallOptions& call, const ProcessKey& process, uint32_t signal, bool all,
+                 Done<void> done) {
   auto request = ProcessRequest<pb::KillRequest>(process);
   request.set_signal(signal);
   request.set_all(all);
@@ -273,7 +300,8 @@ void Tasks::Pause(const CallOptions& call, const TaskKey& task, Done<void> done)
   pb::PauseRequest request;
   request.set_id(task.id.str());
   const std::optional<ProcessState> before = core_->table.State({task, {}});
-  if (before && before->status == ProcessStatus::kRunning) core_->table.SetPause(task, ProcessStatus::kPausing);
+  if (before && before->status == ProcessStatus::kRunning)
+    core_->table.SetPause(task, ProcessStatus::kPausing);
   core_->CallShim(call, task, "Pause", request.SerializeAsString(),
                   [core = core_, task, before, done = std::move(done)](Result<std::string> reply) {
                     const bool ours = before && before->status == ProcessStatus::kRunning;
@@ -282,7 +310,8 @@ void Tasks::Pause(const CallOptions& call, const TaskKey& task, Done<void> done)
                     } else if (ours) {
                       core->table.SetPause(task, ProcessStatus::kRunning);
                     }
-                    core->Finish<void>(done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
+                    core->Finish<void>(
+                        done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
                   });
 }
 
@@ -292,24 +321,30 @@ void Tasks::Resume(const CallOptions& call, const TaskKey& task, Done<void> done
   core_->CallShim(call, task, "Resume", request.SerializeAsString(),
                   [core = core_, task, done = std::move(done)](Result<std::string> reply) {
                     if (reply.ok()) core->table.SetPause(task, ProcessStatus::kRunning);
-                    core->Finish<void>(done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
+                    core->Finish<void>(
+                        done, reply.ok() ? Status() : Status(std::move(reply).TakeError()));
                   });
 }
 
-void Tasks::ResizePty(const CallOptions& call, const ProcessKey& process, uint32_t width, uint32_t height, Done<void> done) {
+void Tasks::ResizePty(const CallOptions& call, const ProcessKey& process, uint32_t width,
+                      uint32_t height, Done<void> done) {
   auto request = ProcessRequest<pb::ResizePtyRequest>(process);
   request.set_width(width);
   request.set_height(height);
-  core_->CallForNothing(call, process.task, "ResizePty", request.SerializeAsString(), std::move(done));
+  core_->CallForNothing(call, process.task, "ResizePty", request.SerializeAsString(),
+                        std::move(done));
 }
 
-void Tasks::CloseIo(const CallOptions& call, const ProcessKey& process, bool input, Done<void> done) {
+void Tasks::CloseIo(const CallOptions& call, const ProcessKey& process, bool input,
+                    Done<void> done) {
   auto request = ProcessRequest<pb::CloseIORequest>(process);
   request.set_stdin(input);
-  core_->CallForNothing(call, process.task, "CloseIO", request.SerializeAsString(), std::move(done));
+  core_->CallForNothing(call, process.task, "CloseIO", request.SerializeAsString(),
+                        std::move(done));
 }
 
-void Tasks::Update(const CallOptions& call, const TaskKey& task, std::optional<model::Any> resources,
+void Tasks::Update(const CallOptions& call, const TaskKey& task,
+                   std::optional<model::Any> resources,
                    std::map<std::string, std::string> annotations, Done<void> done) {
   pb::UpdateTaskRequest request;
   request.set_id(task.id.str());
@@ -321,30 +356,37 @@ void Tasks::Update(const CallOptions& call, const TaskKey& task, std::optional<m
 void Tasks::Pids(const CallOptions& call, const TaskKey& task, Done<std::vector<PidInfo>> done) {
   pb::PidsRequest request;
   request.set_id(task.id.str());
-  core_->CallShim(call, task, "Pids", request.SerializeAsString(), [core = core_, done = std::move(done)](Result<std::string> reply) {
-    if (!reply.ok()) return core->Finish<std::vector<PidInfo>>(done, std::move(reply).TakeError());
-    const Result<pb::PidsResponse> answer = Parse<pb::PidsResponse>(*reply);
-    if (!answer.ok()) return core->Finish<std::vector<PidInfo>>(done, answer.error().Clone());
-    std::vector<PidInfo> pids;
-    for (const auto& process : answer->processes()) {
-      PidInfo info{process.pid(), std::nullopt};
-      if (process.has_info()) info.info = model::Any{process.info().type_url(), process.info().value()};
-      pids.push_back(std::move(info));
-    }
-    core->Finish<std::vector<PidInfo>>(done, std::move(pids));
-  });
+  core_->CallShim(call, task, "Pids", request.SerializeAsString(),
+                  [core = core_, done = std::move(done)](Result<std::string> reply) {
+                    if (!reply.ok())
+                      return core->Finish<std::vector<PidInfo>>(done, std::move(reply).TakeError());
+                    const Result<pb::PidsResponse> answer = Parse<pb::PidsResponse>(*reply);
+                    if (!answer.ok())
+                      return core->Finish<std::vector<PidInfo>>(done, answer.error().Clone());
+                    std::vector<PidInfo> pids;
+                    for (const auto& process : answer->processes()) {
+                      PidInfo info{process.pid(), std::nullopt};
+                      if (process.has_info())
+                        info.info = model::Any{process.info().type_url(), process.info().value()};
+                      pids.push_back(std::move(info));
+                    }
+                    core->Finish<std::vector<PidInfo>>(done, std::move(pids));
+                  });
 }
 
 uint64_t Tasks::Wait(const ProcessKey& process, Done<ExitInfo> done) {
   const auto park = [this](const ProcessKey& key, const Done<ExitInfo>& parked) {
-    return core_->table.Wait(key, [core = core_, parked](Result<ExitInfo> exit) { core->Finish<ExitInfo>(parked, std::move(exit)); });
+    return core_->table.Wait(key, [core = core_, parked](Result<ExitInfo> exit) {
+      core->Finish<ExitInfo>(parked, std::move(exit));
+    });
   };
   Result<uint64_t> ticket = park(process, done);
   if (ticket.ok()) {
     if (*ticket != 0) core_->Watch(process);
     return *ticket;
   }
-  const bool unknown_exec = !process.exec.empty() && core_->table.Find(process.task).ok() && ticket.error().Is(Code::kNotFound);
+  const bool unknown_exec = !process.exec.empty() && core_->table.Find(process.task).ok() &&
+                            ticket.error().Is(Code::kNotFound);
   if (!unknown_exec) {
     auto error = std::make_shared<Error>(std::move(ticket).TakeError());
     core_->Complete([core = core_, process, error, done = std::move(done)] {
@@ -353,13 +395,18 @@ uint64_t Tasks::Wait(const ProcessKey& process, Done<ExitInfo> done) {
     });
     return 0;
   }
-  // An exec of an earlier daemon: the shim knows it. Not cancellable until it is known here, which is one round trip.
-  core_->AskState(process, core_->settings.state_deadline, [core = core_, process, done = std::move(done)](Result<ProcessState> state) {
-    if (!state.ok()) return core->Finish<ExitInfo>(done, std::move(state).TakeError());
-    const auto waiter = [core, done](Result<ExitInfo> exit) { core->Finish<ExitInfo>(done, std::move(exit)); };
-    Result<uint64_t> late = core->table.Wait(process, waiter);
-    if (!late.ok()) core->Finish<ExitInfo>(done, std::move(late).TakeError());
-  });
+  // An exec of an earlier daemon: the shim knows it. Not cancellable until it is known here, which
+  // is one round trip.
+  core_->AskState(process, core_->settings.state_deadline,
+                  [core = core_, process, done = std::move(done)](Result<ProcessState> state) {
+                    if (!state.ok())
+                      return core->Finish<ExitInfo>(done, std::move(state).TakeError());
+                    const auto waiter = [core, done](Result<ExitInfo> exit) {
+                      core->Finish<ExitInfo>(done, std::move(exit));
+                    };
+                    Result<uint64_t> late = core->table.Wait(process, waiter);
+                    if (!late.ok()) core->Finish<ExitInfo>(done, std::move(late).TakeError());
+                  });
   return 0;
 }
 
@@ -367,15 +414,20 @@ bool Tasks::CancelWait(uint64_t ticket) { return core_->table.CancelWait(ticket)
 
 void Tasks::State(const CallOptions& call, const ProcessKey& process, Done<ProcessState> done) {
   if (const std::optional<ProcessState> state = core_->table.State(process)) return done(*state);
-  const auto limit = std::min<std::chrono::nanoseconds>(Core::Timeout(call), core_->settings.state_deadline);
-  core_->AskState(process, limit, [core = core_, done = std::move(done)](Result<ProcessState> state) {
-    core->Finish<ProcessState>(done, std::move(state));
-  });
+  const auto limit =
+      std::min<std::chrono::nanoseconds>(Core::Timeout(call), core_->settings.state_deadline);
+  core_->AskState(process, limit,
+                  [core = core_, done = std::move(done)](Result<ProcessState> state) {
+                    core->Finish<ProcessState>(done, std::move(state));
+                  });
 }
 
-std::vector<ProcessState> Tasks::List(const model::Namespace& ns) const { return core_->table.List(ns); }
+std::vector<ProcessState> Tasks::List(const model::Namespace& ns) const {
+  return core_->table.List(ns);
+}
 
-Result<std::string> Tasks::RuntimeInfo(const std::string& runtime, const std::optional<model::Any>& options) {
+Result<std::string> Tasks::RuntimeInfo(const std::string& runtime,
+                                       const std::optional<model::Any>& options) {
   return core_->RuntimeInfo(runtime, options);
 }
 

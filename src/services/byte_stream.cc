@@ -14,11 +14,14 @@ namespace types = containerd::types::transfer;
 constexpr std::string_view kData = "containerd.types.transfer.Data";
 constexpr std::string_view kWindowUpdate = "containerd.types.transfer.WindowUpdate";
 constexpr size_t kMaxData = 32u << 10;
-// Larger than the 64 KiB that clients grant themselves: fewer turns for a long archive. Half of what a Stream holds.
+// Larger than the 64 KiB that clients grant themselves: fewer turns for a long archive. Half of
+// what a Stream holds.
 constexpr int32_t kWindow = 1 << 20;
 
 bool Is(const model::Any& message, std::string_view type) {
-  return message.type_url.ends_with(type) && (message.type_url.size() == type.size() || message.type_url[message.type_url.size() - type.size() - 1] == '/');
+  return message.type_url.ends_with(type) &&
+         (message.type_url.size() == type.size() ||
+          message.type_url[message.type_url.size() - type.size() - 1] == '/');
 }
 
 model::Any DataMessage(std::string_view data) {
@@ -41,7 +44,8 @@ Result<size_t> StreamSource::Read(std::span<char> buffer) {
     if (!message.has_value()) return size_t{0};
     if (!Is(*message, kData)) continue;
     types::Data data;
-    if (!data.ParseFromString(message->value)) return InvalidArgumentError("stream: malformed Data message");
+    if (!data.ParseFromString(message->value))
+      return InvalidArgumentError("stream: malformed Data message");
     data_ = std::move(*data.mutable_data());
     at_ = 0;
     window_ -= static_cast<int64_t>(data_.size());
@@ -54,7 +58,8 @@ Result<size_t> StreamSource::Read(std::span<char> buffer) {
 
 void StreamSink::Grant(const model::Any& message) {
   types::WindowUpdate update;
-  if (Is(message, kWindowUpdate) && update.ParseFromString(message.value) && update.update() > 0) window_ += update.update();
+  if (Is(message, kWindowUpdate) && update.ParseFromString(message.value) && update.update() > 0)
+    window_ += update.update();
 }
 
 Status StreamSink::Write(std::string_view data) {
@@ -74,7 +79,8 @@ Status StreamSink::Write(std::string_view data) {
 
 void StreamSink::WriteOrDrop(std::string_view data) {
   while (const std::optional<model::Any> message = stream_->TryReceive()) Grant(*message);
-  const size_t n = std::min({data.size(), kMaxData, static_cast<size_t>(std::max<int64_t>(window_, 0))});
+  const size_t n =
+      std::min({data.size(), kMaxData, static_cast<size_t>(std::max<int64_t>(window_, 0))});
   if (n == data.size() && stream_->TrySend(DataMessage(data))) window_ -= static_cast<int64_t>(n);
 }
 

@@ -15,7 +15,9 @@ namespace types = containerd::types::transfer;
 // What a gRPC call would do: at most one read and one write under way.
 struct FakeCall {
   explicit FakeCall(Stream& target) : stream(target) {
-    stream.Attach({[this] { ++reads; }, [this](const model::Any& message) { written.push_back(message); }, [this] { finished = true; }});
+    stream.Attach({[this] { ++reads; },
+                   [this](const model::Any& message) { written.push_back(message); },
+                   [this] { finished = true; }});
   }
   void Data(const std::string& bytes) {
     types::Data data;
@@ -77,7 +79,8 @@ TEST(StreamTest, WaitingEndsWithTheClientTheCallerOrTheClock) {
   Stream stream;
   FakeCall call(stream);
   EXPECT_EQ(stream.Receive([] { return true; }).error().code(), Code::kCanceled);
-  EXPECT_EQ(stream.Receive({}, std::chrono::milliseconds(1)).error().code(), Code::kDeadlineExceeded);
+  EXPECT_EQ(stream.Receive({}, std::chrono::milliseconds(1)).error().code(),
+            Code::kDeadlineExceeded);
   std::thread gone([&] { stream.OnGone(); });
   EXPECT_EQ(stream.Receive({}).error().code(), Code::kUnavailable);
   gone.join();
@@ -137,7 +140,8 @@ TEST(ByteStreamTest, AWriterStaysWithinTheWindowAndThePieceSize) {
   stream->OnRead(std::nullopt);
   StreamSink sink(stream, {});
   const std::string data(100000, 'x');
-  EXPECT_EQ(sink.Write(data).error().code(), Code::kUnavailable);  // no more window, and the client has ended
+  EXPECT_EQ(sink.Write(data).error().code(),
+            Code::kUnavailable);  // no more window, and the client has ended
   stream->OnWritten(true);
   size_t sent = 0;
   for (const model::Any& message : call.written) {

@@ -42,7 +42,8 @@ Event ContainerEvent(const Change& change) {
         message.set_id(change.name);
         message.set_image(change.image);
         message.mutable_runtime()->set_name(change.runtime.name);
-        if (change.runtime.options.has_value()) ToProto(*change.runtime.options, message.mutable_runtime()->mutable_options());
+        if (change.runtime.options.has_value())
+          ToProto(*change.runtime.options, message.mutable_runtime()->mutable_options());
       });
     case Change::Kind::kContainerUpdate:
       return Make<wire_events::ContainerUpdate>("/containers/update", [&](auto& message) {
@@ -51,7 +52,9 @@ Event ContainerEvent(const Change& change) {
         ToProto(change.labels, message.mutable_labels());
         message.set_snapshot_key(change.snapshot_key);
       });
-    default: return Make<wire_events::ContainerDelete>("/containers/delete", [&](auto& message) { message.set_id(change.name); });
+    default:
+      return Make<wire_events::ContainerDelete>(
+          "/containers/delete", [&](auto& message) { message.set_id(change.name); });
   }
 }
 
@@ -61,9 +64,13 @@ Event NamespaceEvent(const Change& change) {
     ToProto(change.labels, message.mutable_labels());
   };
   switch (change.kind) {
-    case Change::Kind::kNamespaceCreate: return Make<wire_events::NamespaceCreate>("/namespaces/create", fill);
-    case Change::Kind::kNamespaceUpdate: return Make<wire_events::NamespaceUpdate>("/namespaces/update", fill);
-    default: return Make<wire_events::NamespaceDelete>("/namespaces/delete", [&](auto& message) { message.set_name(change.name); });
+    case Change::Kind::kNamespaceCreate:
+      return Make<wire_events::NamespaceCreate>("/namespaces/create", fill);
+    case Change::Kind::kNamespaceUpdate:
+      return Make<wire_events::NamespaceUpdate>("/namespaces/update", fill);
+    default:
+      return Make<wire_events::NamespaceDelete>(
+          "/namespaces/delete", [&](auto& message) { message.set_name(change.name); });
   }
 }
 
@@ -73,9 +80,13 @@ Event ImageEvent(const Change& change) {
     ToProto(change.labels, message.mutable_labels());
   };
   switch (change.kind) {
-    case Change::Kind::kImageCreate: return Make<image_events::ImageCreate>("/images/create", fill);
-    case Change::Kind::kImageUpdate: return Make<image_events::ImageUpdate>("/images/update", fill);
-    default: return Make<image_events::ImageDelete>("/images/delete", [&](auto& message) { message.set_name(change.name); });
+    case Change::Kind::kImageCreate:
+      return Make<image_events::ImageCreate>("/images/create", fill);
+    case Change::Kind::kImageUpdate:
+      return Make<image_events::ImageUpdate>("/images/update", fill);
+    default:
+      return Make<image_events::ImageDelete>("/images/delete",
+                                             [&](auto& message) { message.set_name(change.name); });
   }
 }
 
@@ -105,31 +116,38 @@ Event ToEvent(const Change& change) {
   switch (change.kind) {
     case Change::Kind::kNamespaceCreate:
     case Change::Kind::kNamespaceUpdate:
-    case Change::Kind::kNamespaceDelete: return NamespaceEvent(change);
+    case Change::Kind::kNamespaceDelete:
+      return NamespaceEvent(change);
     case Change::Kind::kContainerCreate:
     case Change::Kind::kContainerUpdate:
-    case Change::Kind::kContainerDelete: return ContainerEvent(change);
+    case Change::Kind::kContainerDelete:
+      return ContainerEvent(change);
     case Change::Kind::kImageCreate:
     case Change::Kind::kImageUpdate:
-    case Change::Kind::kImageDelete: return ImageEvent(change);
+    case Change::Kind::kImageDelete:
+      return ImageEvent(change);
     case Change::Kind::kContentCreate:
       return Make<wire_events::ContentCreate>("/content/create", [&](auto& message) {
         message.set_digest(change.digest.str());
         message.set_size(change.size);
       });
     case Change::Kind::kContentDelete:
-      return Make<wire_events::ContentDelete>("/content/delete", [&](auto& message) { message.set_digest(change.digest.str()); });
+      return Make<wire_events::ContentDelete>(
+          "/content/delete", [&](auto& message) { message.set_digest(change.digest.str()); });
     case Change::Kind::kSnapshotPrepare:
     case Change::Kind::kSnapshotCommit:
-    case Change::Kind::kSnapshotRemove: break;
+    case Change::Kind::kSnapshotRemove:
+      break;
   }
   return SnapshotEvent(change);
 }
 
 // The string or string-map field that `path` leads to.
-std::optional<std::string> ReadField(const google::protobuf::Message& message, const std::vector<std::string>& path, size_t at) {
+std::optional<std::string> ReadField(const google::protobuf::Message& message,
+                                     const std::vector<std::string>& path, size_t at) {
   if (at >= path.size()) return std::nullopt;
-  const google::protobuf::FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(path[at]);
+  const google::protobuf::FieldDescriptor* field =
+      message.GetDescriptor()->FindFieldByName(path[at]);
   if (field == nullptr) return std::nullopt;
   const google::protobuf::Reflection* reflection = message.GetReflection();
   if (field->is_map()) {
@@ -137,8 +155,10 @@ std::optional<std::string> ReadField(const google::protobuf::Message& message, c
     for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
       const google::protobuf::Message& entry = reflection->GetRepeatedMessage(message, field, i);
       const auto* value = entry.GetDescriptor()->map_value();
-      if (value->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) return std::nullopt;
-      entries[entry.GetReflection()->GetString(entry, entry.GetDescriptor()->map_key())] = entry.GetReflection()->GetString(entry, value);
+      if (value->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING)
+        return std::nullopt;
+      entries[entry.GetReflection()->GetString(entry, entry.GetDescriptor()->map_key())] =
+          entry.GetReflection()->GetString(entry, value);
     }
     std::string key;
     for (size_t i = at + 1; i < path.size(); ++i) key += (i > at + 1 ? "." : "") + path[i];
@@ -149,7 +169,9 @@ std::optional<std::string> ReadField(const google::protobuf::Message& message, c
   if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
     return ReadField(reflection->GetMessage(message, field), path, at + 1);
   }
-  if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING || at + 1 != path.size()) return std::nullopt;
+  if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING ||
+      at + 1 != path.size())
+    return std::nullopt;
   return reflection->GetString(message, field);
 }
 
@@ -158,18 +180,23 @@ std::optional<std::string> ReadField(const google::protobuf::Message& message, c
 metadata::ChangeObserver MakeChangePublisher(events::Exchange* exchange) {
   return [exchange](const Change& change) {
     const Event event = ToEvent(change);
-    const Status published =
-        exchange->Publish(change.ns, event.topic, {event.message->GetDescriptor()->full_name(), event.message->SerializeAsString()});
-    if (!published.ok()) log::Warn("failed to publish event", {{"topic", event.topic}, {"error", published.error().text()}});
+    const Status published = exchange->Publish(
+        change.ns, event.topic,
+        {event.message->GetDescriptor()->full_name(), event.message->SerializeAsString()});
+    if (!published.ok())
+      log::Warn("failed to publish event",
+                {{"topic", event.topic}, {"error", published.error().text()}});
   };
 }
 
 events::FieldReader MakeEventFieldReader() {
-  return [](const model::Any& event, const std::vector<std::string>& path) -> std::optional<std::string> {
+  return [](const model::Any& event,
+            const std::vector<std::string>& path) -> std::optional<std::string> {
     std::string name = event.type_url;
     if (const size_t slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
     // Known messages only: those linked in by the includes above.
-    const google::protobuf::Descriptor* descriptor = google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
+    const google::protobuf::Descriptor* descriptor =
+        google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
     if (descriptor == nullptr) return std::nullopt;
     const std::unique_ptr<google::protobuf::Message> message(
         google::protobuf::MessageFactory::generated_factory()->GetPrototype(descriptor)->New());

@@ -16,28 +16,37 @@ using api::ToProto;
 
 class ContainersService final : public wire_api::Containers::CallbackService {
  public:
-  ContainersService(Executors executors, metadata::ContainerStore* store) : executors_(executors), store_(store) {}
+  ContainersService(Executors executors, metadata::ContainerStore* store)
+      : executors_(executors), store_(store) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const wire_api::GetContainerRequest* request,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const wire_api::GetContainerRequest* request,
                                 wire_api::GetContainerResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      const metadata::Container container = TRY(store_->Get(scope.ns, model::ContainerId(request->id())));
-      ToProto(container, response->mutable_container());
-      return Ok();
-    });
+    return UnaryInNamespace(context, executors_.quick,
+                            [this, request, response](const model::Scope& scope) -> Status {
+                              const metadata::Container container =
+                                  TRY(store_->Get(scope.ns, model::ContainerId(request->id())));
+                              ToProto(container, response->mutable_container());
+                              return Ok();
+                            });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const wire_api::ListContainersRequest* request,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const wire_api::ListContainersRequest* request,
                                  wire_api::ListContainersResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      const std::vector<metadata::Container> containers = TRY(store_->List(scope.ns, FromProto(request->filters())));
-      for (const metadata::Container& container : containers) ToProto(container, response->add_containers());
-      return Ok();
-    });
+    return UnaryInNamespace(context, executors_.quick,
+                            [this, request, response](const model::Scope& scope) -> Status {
+                              const std::vector<metadata::Container> containers =
+                                  TRY(store_->List(scope.ns, FromProto(request->filters())));
+                              for (const metadata::Container& container : containers)
+                                ToProto(container, response->add_containers());
+                              return Ok();
+                            });
   }
 
-  grpc::ServerWriteReactor<wire_api::ListContainerMessage>* ListStream(grpc::CallbackServerContext* context,
-                                                                  const wire_api::ListContainersRequest* request) override {
+  grpc::ServerWriteReactor<wire_api::ListContainerMessage>* ListStream(
+      grpc::CallbackServerContext* context,
+      const wire_api::ListContainersRequest* request) override {
     using Stream = PullStream<wire_api::ListContainerMessage>;
     const Result<model::Scope> scope = RequireScope(*context);
     if (!scope.ok()) return Stream::Fail(scope.error());
@@ -46,40 +55,51 @@ class ContainersService final : public wire_api::Containers::CallbackService {
       size_t next = 0;
       std::vector<metadata::Container> containers;
     };
-    auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
-    return Stream::Start(executors_.quick, [this, state, ns = scope->ns, filters = FromProto(request->filters())](
-                                               wire_api::ListContainerMessage* message) -> Result<bool> {
-      if (!state->listed) {
-        state->containers = TRY(store_->List(ns, filters));
-        state->listed = true;
-      }
-      if (state->next == state->containers.size()) return false;
-      ToProto(state->containers[state->next++], message->mutable_container());
-      return true;
-    }, Stream::Blocking::kFirstCall);
+    auto state =
+        std::make_shared<State>();  // owned by the stream's function, which must be copyable
+    return Stream::Start(
+        executors_.quick,
+        [this, state, ns = scope->ns, filters = FromProto(request->filters())](
+            wire_api::ListContainerMessage* message) -> Result<bool> {
+          if (!state->listed) {
+            state->containers = TRY(store_->List(ns, filters));
+            state->listed = true;
+          }
+          if (state->next == state->containers.size()) return false;
+          ToProto(state->containers[state->next++], message->mutable_container());
+          return true;
+        },
+        Stream::Blocking::kFirstCall);
   }
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateContainerRequest* request,
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const wire_api::CreateContainerRequest* request,
                                    wire_api::CreateContainerResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      const metadata::Container container = TRY(store_->Create(scope, FromProto(request->container())));
-      ToProto(container, response->mutable_container());
-      return Ok();
-    });
+    return UnaryInNamespace(context, executors_.quick,
+                            [this, request, response](const model::Scope& scope) -> Status {
+                              const metadata::Container container =
+                                  TRY(store_->Create(scope, FromProto(request->container())));
+                              ToProto(container, response->mutable_container());
+                              return Ok();
+                            });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateContainerRequest* request,
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const wire_api::UpdateContainerRequest* request,
                                    wire_api::UpdateContainerResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      if (request->container().id().empty()) return InvalidArgumentError("Container.ID required");
-      const metadata::Container container =
-          TRY(store_->Update(scope, FromProto(request->container()), PathsOf(request->update_mask())));
-      ToProto(container, response->mutable_container());
-      return Ok();
-    });
+    return UnaryInNamespace(
+        context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
+          if (request->container().id().empty())
+            return InvalidArgumentError("Container.ID required");
+          const metadata::Container container = TRY(store_->Update(
+              scope, FromProto(request->container()), PathsOf(request->update_mask())));
+          ToProto(container, response->mutable_container());
+          return Ok();
+        });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteContainerRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const wire_api::DeleteContainerRequest* request,
                                    google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
       return store_->Delete(scope, model::ContainerId(request->id()));

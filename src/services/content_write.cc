@@ -4,7 +4,6 @@
 
 #include "api/values.h"
 
-
 namespace corten::services {
 
 namespace wire_api = containerd::services::content::v1;
@@ -14,10 +13,13 @@ namespace {
 using api::FromProto;
 using api::ToProto;
 
-// One request at a time: read -> work on the bulk executor -> write the response -> read. So nothing here needs a lock.
-class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse> {
+// One request at a time: read -> work on the bulk executor -> write the response -> read. So
+// nothing here needs a lock.
+class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContentRequest,
+                                                          wire_api::WriteContentResponse> {
  public:
-  WriteReactor(Result<model::Scope> scope, Executors executors, metadata::ScopedStores* stores) : executors_(executors) {
+  WriteReactor(Result<model::Scope> scope, Executors executors, metadata::ScopedStores* stores)
+      : executors_(executors) {
     if (!scope.ok()) {
       Finish(ToGrpc(scope.error()));
       return;
@@ -74,10 +76,17 @@ class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContent
     TRY(TakeExpectations());
     response_.set_action(request_.action());
     switch (request_.action()) {
-      case wire_api::STAT: return Describe();
-      case wire_api::WRITE: TRY(Append()); return Describe();
-      case wire_api::COMMIT: TRY(Append()); return Commit();
-      default: return InvalidArgumentError("content write: unknown action ", static_cast<int>(request_.action()));
+      case wire_api::STAT:
+        return Describe();
+      case wire_api::WRITE:
+        TRY(Append());
+        return Describe();
+      case wire_api::COMMIT:
+        TRY(Append());
+        return Commit();
+      default:
+        return InvalidArgumentError("content write: unknown action ",
+                                    static_cast<int>(request_.action()));
     }
   }
 
@@ -86,7 +95,8 @@ class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContent
     content::WriterOptions options;
     options.ref = request_.ref();
     options.total = request_.total();
-    if (!request_.expected().empty()) options.expected = TRY(model::Digest::Parse(request_.expected()));
+    if (!request_.expected().empty())
+      options.expected = TRY(model::Digest::Parse(request_.expected()));
     writer_ = TRY(store_->OpenWriter(options));
     const content::IngestStatus status = TRY(writer_->GetStatus());
     ref_ = options.ref;
@@ -140,7 +150,8 @@ class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContent
       ToProto(status.started_at, response_.mutable_started_at());
       ToProto(status.updated_at, response_.mutable_updated_at());
     }
-    // The digest so far is finalised on a copy of the state for STAT and COMMIT only: clients read it there.
+    // The digest so far is finalised on a copy of the state for STAT and COMMIT only: clients read
+    // it there.
     response_.set_offset(offset_);
     return Ok();
   }
@@ -177,9 +188,9 @@ class WriteReactor final : public grpc::ServerBidiReactor<wire_api::WriteContent
 
 }  // namespace
 
-grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse>* StartContentWrite(grpc::CallbackServerContext* context,
-                                                                                                Executors executors,
-                                                                                                metadata::ScopedStores* stores) {
+grpc::ServerBidiReactor<wire_api::WriteContentRequest, wire_api::WriteContentResponse>*
+StartContentWrite(grpc::CallbackServerContext* context, Executors executors,
+                  metadata::ScopedStores* stores) {
   return new WriteReactor(RequireScope(*context), executors, stores);
 }
 

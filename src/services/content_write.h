@@ -1,4 +1,5 @@
-// The bidirectional Write call of the content service: one ingest, one lock on its ref, one response per request.
+// The bidirectional Write call of the content service: one ingest, one lock on its ref, one
+// response per request.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -9,9 +10,12 @@
 
 namespace corten::services {
 
-// Serves one call; the reactor deletes itself when the call is done. A call that ends before COMMIT leaves the ingest
-// for resuming and releases its lock. Rules: WIRE notes, content service, Write (golden: tests/golden/content_write).
-grpc::ServerBidiReactor<containerd::services::content::v1::WriteContentRequest, containerd::services::content::v1::WriteContentResponse>*
-StartContentWrite(grpc::CallbackServerContext* context, Executors executors, metadata::ScopedStores* stores);
+// Serves one call; the reactor deletes itself when the call is done. A call that ends before COMMIT
+// leaves the ingest for resuming and releases its lock. Rules: WIRE notes, content service, Write
+// (golden: tests/golden/content_write).
+grpc::ServerBidiReactor<containerd::services::content::v1::WriteContentRequest,
+                        containerd::services::content::v1::WriteContentResponse>*
+StartContentWrite(grpc::CallbackServerContext* context, Executors executors,
+                  metadata::ScopedStores* stores);
 
 }  // namespace corten::services

@@ -20,14 +20,18 @@ void ToProto(const events::Envelope& envelope, containerd::types::Envelope* out)
   ToProto(envelope.event, out->mutable_event());
 }
 
-// A parked subscriber: writes while there are envelopes, otherwise waits for the exchange to wake it. No thread.
+// A parked subscriber: writes while there are envelopes, otherwise waits for the exchange to wake
+// it. No thread.
 class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types::Envelope> {
  public:
   SubscribeReactor(events::Exchange* exchange, const std::vector<std::string>& filters) {
-    Result<std::unique_ptr<events::Subscription>> subscription = exchange->Subscribe(filters, [this] { Pump(); });
+    Result<std::unique_ptr<events::Subscription>> subscription =
+        exchange->Subscribe(filters, [this] { Pump(); });
     if (!subscription.ok()) {
-      // Wire: containerd answers Unknown here, and ctr prints the status as it is (golden: tasks.scenario).
-      Finish(ToGrpc(UnknownError("subscription error: failed parsing subscription filters: ", subscription.error().WireText())));
+      // Wire: containerd answers Unknown here, and ctr prints the status as it is (golden:
+      // tasks.scenario).
+      Finish(ToGrpc(UnknownError("subscription error: failed parsing subscription filters: ",
+                                 subscription.error().WireText())));
       return;
     }
     {
@@ -57,11 +61,13 @@ class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types
 
  private:
   void Pump() {
-    std::unique_ptr<events::Subscription> gone;  // destroyed after the lock: it takes the exchange's
+    std::unique_ptr<events::Subscription>
+        gone;  // destroyed after the lock: it takes the exchange's
     {
       const std::lock_guard lock(mutex_);
       if (finished_ || writing_ || (subscription_ == nullptr && !canceled_)) return;
-      Result<std::shared_ptr<const events::Envelope>> next = std::shared_ptr<const events::Envelope>();
+      Result<std::shared_ptr<const events::Envelope>> next =
+          std::shared_ptr<const events::Envelope>();
       if (!canceled_) next = subscription_->TryNext();
       if (next.ok() && *next != nullptr) {
         writing_ = true;
@@ -72,7 +78,8 @@ class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types
       } else {
         finished_ = true;
         gone = std::move(subscription_);
-        end_ = next.ok() ? grpc::Status(grpc::StatusCode::CANCELLED, "context canceled") : ToGrpc(next.error());
+        end_ = next.ok() ? grpc::Status(grpc::StatusCode::CANCELLED, "context canceled")
+                         : ToGrpc(next.error());
       }
     }
     if (gone != nullptr || finished_) {
@@ -94,16 +101,19 @@ class SubscribeReactor final : public grpc::ServerWriteReactor<containerd::types
 
 class EventsService final : public wire_api::Events::CallbackService {
  public:
-  EventsService(Executors executors, events::Exchange* exchange) : executors_(executors), exchange_(exchange) {}
+  EventsService(Executors executors, events::Exchange* exchange)
+      : executors_(executors), exchange_(exchange) {}
 
-  grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context, const wire_api::PublishRequest* request,
+  grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context,
+                                    const wire_api::PublishRequest* request,
                                     google::protobuf::Empty*) override {
     return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
       return exchange_->Publish(scope.ns, request->topic(), FromProto(request->event()));
     });
   }
 
-  grpc::ServerUnaryReactor* Forward(grpc::CallbackServerContext* context, const wire_api::ForwardRequest* request,
+  grpc::ServerUnaryReactor* Forward(grpc::CallbackServerContext* context,
+                                    const wire_api::ForwardRequest* request,
                                     google::protobuf::Empty*) override {
     return Unary(context, executors_.quick, [this, request] {
       const containerd::types::Envelope& envelope = request->envelope();
@@ -116,8 +126,8 @@ class EventsService final : public wire_api::Events::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<containerd::types::Envelope>* Subscribe(grpc::CallbackServerContext*,
-                                                                   const wire_api::SubscribeRequest* request) override {
+  grpc::ServerWriteReactor<containerd::types::Envelope>* Subscribe(
+      grpc::CallbackServerContext*, const wire_api::SubscribeRequest* request) override {
     return new SubscribeReactor(exchange_, FromProto(request->filters()));
   }
 

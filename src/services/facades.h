@@ -1,7 +1,9 @@
-// One factory per facade. A facade translates one gRPC service to contracts and holds no state and no policy.
+// One factory per facade. A facade translates one gRPC service to contracts and holds no state and
+// no policy.
 //
-// What a factory borrows must outlive the service. Every service is thread-safe; blocking work runs on the executors.
-// Errors travel as services/rpc.h says. Source of the services: containerd API 2.3.
+// What a factory borrows must outlive the service. Every service is thread-safe; blocking work runs
+// on the executors. Errors travel as services/rpc.h says. Source of the services: containerd
+// API 2.3.
 #pragma once
 
 #include <functional>
@@ -36,9 +38,10 @@ ServicePtr MakeVersionService(std::string version, std::string revision);
 ServicePtr MakeHealthService();
 
 struct IntrospectionSource {
-  std::string uuid;                             // of this installation, persisted by the daemon
+  std::string uuid;  // of this installation, persisted by the daemon
   std::function<const std::vector<plugin::Record>&()> plugins;
-  // Answers PluginInfo for plugins that tell more (the runtime's shim info); kUnimplemented otherwise. May be empty.
+  // Answers PluginInfo for plugins that tell more (the runtime's shim info); kUnimplemented
+  // otherwise. May be empty.
   std::function<Result<model::Any>(const std::string& uri, const model::Any& options)> plugin_info;
 };
 ServicePtr MakeIntrospectionService(Executors executors, IntrospectionSource source);
@@ -59,7 +62,8 @@ ServicePtr MakeDiffService(Executors executors, std::vector<DifferFactory> diffe
 // Clients' named streams; who needs one takes it from the table.
 class StreamTable;
 ServicePtr MakeStreamingService(StreamTable* table);
-// Image transfers over streams of the table; has threads of its own, since a transfer waits for its client.
+// Image transfers over streams of the table; has threads of its own, since a transfer waits for its
+// client.
 ServicePtr MakeTransferService(image::Transfers* transfers, StreamTable* streams);
 
 // Publishes metadata changes as containerd's events.

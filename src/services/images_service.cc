@@ -22,60 +22,76 @@ std::optional<Time> EpochOf(const Request& request) {
 
 class ImagesService final : public wire_api::Images::CallbackService {
  public:
-  ImagesService(Executors executors, metadata::ImageStore* store) : executors_(executors), store_(store) {}
+  ImagesService(Executors executors, metadata::ImageStore* store)
+      : executors_(executors), store_(store) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const wire_api::GetImageRequest* request,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const wire_api::GetImageRequest* request,
                                 wire_api::GetImageResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      const metadata::Image image = TRY(store_->Get(scope.ns, request->name()));
-      ToProto(image, response->mutable_image());
-      return Ok();
-    });
+    return UnaryInNamespace(
+        context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
+          const metadata::Image image = TRY(store_->Get(scope.ns, request->name()));
+          ToProto(image, response->mutable_image());
+          return Ok();
+        });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const wire_api::ListImagesRequest* request,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const wire_api::ListImagesRequest* request,
                                  wire_api::ListImagesResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      const std::vector<metadata::Image> images = TRY(store_->List(scope.ns, FromProto(request->filters())));
-      for (const metadata::Image& image : images) ToProto(image, response->add_images());
-      return Ok();
-    });
+    return UnaryInNamespace(context, executors_.quick,
+                            [this, request, response](const model::Scope& scope) -> Status {
+                              const std::vector<metadata::Image> images =
+                                  TRY(store_->List(scope.ns, FromProto(request->filters())));
+                              for (const metadata::Image& image : images)
+                                ToProto(image, response->add_images());
+                              return Ok();
+                            });
   }
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateImageRequest* request,
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const wire_api::CreateImageRequest* request,
                                    wire_api::CreateImageResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      if (request->image().name().empty()) return InvalidArgumentError("Image.Name required");
-      metadata::Image wanted = TRY(FromProto(request->image()));
-      const metadata::Image image = TRY(store_->Create(scope, std::move(wanted), EpochOf(*request)));
-      ToProto(image, response->mutable_image());
-      return Ok();
-    });
+    return UnaryInNamespace(context, executors_.quick,
+                            [this, request, response](const model::Scope& scope) -> Status {
+                              if (request->image().name().empty())
+                                return InvalidArgumentError("Image.Name required");
+                              metadata::Image wanted = TRY(FromProto(request->image()));
+                              const metadata::Image image =
+                                  TRY(store_->Create(scope, std::move(wanted), EpochOf(*request)));
+                              ToProto(image, response->mutable_image());
+                              return Ok();
+                            });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateImageRequest* request,
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const wire_api::UpdateImageRequest* request,
                                    wire_api::UpdateImageResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-      if (request->image().name().empty()) return InvalidArgumentError("Image.Name required");
-      metadata::Image wanted = TRY(FromProto(request->image()));
-      const metadata::Image image = TRY(store_->Update(scope, std::move(wanted), PathsOf(request->update_mask()), EpochOf(*request)));
-      ToProto(image, response->mutable_image());
-      return Ok();
-    });
+    return UnaryInNamespace(
+        context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
+          if (request->image().name().empty()) return InvalidArgumentError("Image.Name required");
+          metadata::Image wanted = TRY(FromProto(request->image()));
+          const metadata::Image image = TRY(store_->Update(
+              scope, std::move(wanted), PathsOf(request->update_mask()), EpochOf(*request)));
+          ToProto(image, response->mutable_image());
+          return Ok();
+        });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteImageRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const wire_api::DeleteImageRequest* request,
                                    google::protobuf::Empty*) override {
     // A synchronous delete waits for the collector: not on the short executor.
     Executor* executor = request->sync() ? executors_.bulk : executors_.quick;
-    return UnaryInNamespace(context, executor, [this, request](const model::Scope& scope) -> Status {
-      metadata::ImageStore::DeleteOptions options;
-      options.synchronous = request->sync();
-      if (request->has_target() && !request->target().digest().empty()) {
-        options.target = TRY(model::Digest::Parse(request->target().digest()));
-      }
-      return store_->Delete(scope, request->name(), options);
-    });
+    return UnaryInNamespace(
+        context, executor, [this, request](const model::Scope& scope) -> Status {
+          metadata::ImageStore::DeleteOptions options;
+          options.synchronous = request->sync();
+          if (request->has_target() && !request->target().digest().empty()) {
+            options.target = TRY(model::Digest::Parse(request->target().digest()));
+          }
+          return store_->Delete(scope, request->name(), options);
+        });
   }
 
  private:

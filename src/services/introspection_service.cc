@@ -30,7 +30,8 @@ void ToProto(const plugin::Record& record, wire_api::Plugin* out) {
   for (const auto& [key, value] : record.facts.exports) (*out->mutable_exports())[key] = value;
   for (const std::string& capability : record.facts.capabilities) out->add_capabilities(capability);
   if (record.facts.probe_capabilities) {
-    for (const std::string& capability : record.facts.probe_capabilities()) out->add_capabilities(capability);
+    for (const std::string& capability : record.facts.probe_capabilities())
+      out->add_capabilities(capability);
   }
   if (record.error != nullptr) {
     out->mutable_init_err()->set_code(static_cast<int>(record.error->code()));
@@ -40,32 +41,38 @@ void ToProto(const plugin::Record& record, wire_api::Plugin* out) {
 
 class IntrospectionService final : public wire_api::Introspection::CallbackService {
  public:
-  IntrospectionService(Executors executors, IntrospectionSource source) : executors_(executors), source_(std::move(source)) {}
+  IntrospectionService(Executors executors, IntrospectionSource source)
+      : executors_(executors), source_(std::move(source)) {}
 
-  grpc::ServerUnaryReactor* Plugins(grpc::CallbackServerContext* context, const wire_api::PluginsRequest* request,
+  grpc::ServerUnaryReactor* Plugins(grpc::CallbackServerContext* context,
+                                    const wire_api::PluginsRequest* request,
                                     wire_api::PluginsResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       Result<model::Filter> parsed = model::Filter::Parse(FromProto(request->filters()));
       // Wire: containerd puts the marker in front as well (golden: storage.scenario).
-      if (!parsed.ok()) return InvalidArgumentError("invalid argument: ", parsed.error().WireText());
+      if (!parsed.ok())
+        return InvalidArgumentError("invalid argument: ", parsed.error().WireText());
       const model::Filter& filter = parsed.value();
       for (const plugin::Record& record : source_.plugins()) {
-        const bool wanted = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-          if (path == std::vector<std::string>{"type"}) return record.type;
-          if (path == std::vector<std::string>{"id"}) return record.id;
-          return std::nullopt;
-        });
+        const bool wanted =
+            filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+              if (path == std::vector<std::string>{"type"}) return record.type;
+              if (path == std::vector<std::string>{"id"}) return record.id;
+              return std::nullopt;
+            });
         if (wanted) ToProto(record, response->add_plugins());
       }
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* Server(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
+  grpc::ServerUnaryReactor* Server(grpc::CallbackServerContext* context,
+                                   const google::protobuf::Empty*,
                                    wire_api::ServerResponse* response) override {
     return Unary(context, executors_.quick, [this, response]() -> Status {
       struct stat pid_namespace = {};
-      if (stat("/proc/self/ns/pid", &pid_namespace) != 0) return ErrnoError(errno, "read pid namespace");
+      if (stat("/proc/self/ns/pid", &pid_namespace) != 0)
+        return ErrnoError(errno, "read pid namespace");
       response->set_uuid(source_.uuid);
       response->set_pid(static_cast<uint64_t>(getpid()));
       response->set_pidns(pid_namespace.st_ino);
@@ -73,7 +80,8 @@ class IntrospectionService final : public wire_api::Introspection::CallbackServi
     });
   }
 
-  grpc::ServerUnaryReactor* PluginInfo(grpc::CallbackServerContext* context, const wire_api::PluginInfoRequest* request,
+  grpc::ServerUnaryReactor* PluginInfo(grpc::CallbackServerContext* context,
+                                       const wire_api::PluginInfoRequest* request,
                                        wire_api::PluginInfoResponse* response) override {
     return Unary(context, executors_.control, [this, request, response]() -> Status {
       for (const plugin::Record& record : source_.plugins()) {
@@ -82,7 +90,8 @@ class IntrospectionService final : public wire_api::Introspection::CallbackServi
         if (!request->has_options()) return Ok();
         const std::string uri = StrCat(record.type, ".", record.id);
         if (record.error != nullptr) return FailedPreconditionError("plugin ", uri, ": not loaded");
-        if (!source_.plugin_info) return UnimplementedError("plugin ", uri, ": does not provide info");
+        if (!source_.plugin_info)
+          return UnimplementedError("plugin ", uri, ": does not provide info");
         const model::Any extra = TRY(source_.plugin_info(uri, FromProto(request->options())));
         ToProto(extra, response->mutable_extra());
         return Ok();

@@ -20,9 +20,11 @@ void Fill(const model::Namespace& ns, const model::Labels& labels, wire_api::Nam
 
 class NamespacesService final : public wire_api::Namespaces::CallbackService {
  public:
-  NamespacesService(Executors executors, metadata::NamespaceStore* store) : executors_(executors), store_(store) {}
+  NamespacesService(Executors executors, metadata::NamespaceStore* store)
+      : executors_(executors), store_(store) {}
 
-  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const wire_api::GetNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
+                                const wire_api::GetNamespaceRequest* request,
                                 wire_api::GetNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->name());
@@ -32,7 +34,8 @@ class NamespacesService final : public wire_api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const wire_api::ListNamespacesRequest*,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const wire_api::ListNamespacesRequest*,
                                  wire_api::ListNamespacesResponse* response) override {
     return Unary(context, executors_.quick, [this, response]() -> Status {
       const std::vector<model::Namespace> namespaces = TRY(store_->List());
@@ -44,7 +47,8 @@ class NamespacesService final : public wire_api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const wire_api::CreateNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const wire_api::CreateNamespaceRequest* request,
                                    wire_api::CreateNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->namespace_().name());
@@ -55,20 +59,23 @@ class NamespacesService final : public wire_api::Namespaces::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const wire_api::UpdateNamespaceRequest* request,
                                    wire_api::UpdateNamespaceResponse* response) override {
     return Unary(context, executors_.quick, [this, request, response]() -> Status {
       const model::Namespace ns(request->namespace_().name());
-      const model::Labels labels =
-          TRY(store_->Update(ns, FromProto(request->namespace_().labels()), PathsOf(request->update_mask())));
+      const model::Labels labels = TRY(store_->Update(ns, FromProto(request->namespace_().labels()),
+                                                      PathsOf(request->update_mask())));
       Fill(ns, labels, response->mutable_namespace_());
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const wire_api::DeleteNamespaceRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const wire_api::DeleteNamespaceRequest* request,
                                    google::protobuf::Empty*) override {
-    return Unary(context, executors_.quick, [this, request] { return store_->Delete(model::Namespace(request->name())); });
+    return Unary(context, executors_.quick,
+                 [this, request] { return store_->Delete(model::Namespace(request->name())); });
   }
 
  private:

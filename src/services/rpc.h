@@ -1,8 +1,8 @@
 // What every gRPC facade needs: whose call it is, where blocking work runs, and how answers leave.
 //
-// Facades use the callback API: a handler decodes, posts to an executor and returns; no thread waits for a client.
-// A cancelled call lets the posted work finish and drops its answer.
-// Source: containerd's metadata keys and error mapping, WIRE notes of the API (docs/wire.md).
+// Facades use the callback API: a handler decodes, posts to an executor and returns; no thread
+// waits for a client. A cancelled call lets the posted work finish and drops its answer. Source:
+// containerd's metadata keys and error mapping, WIRE notes of the API (docs/wire.md).
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -36,37 +36,45 @@ grpc::Status ToGrpc(const Result<T>& result) {
 
 // The namespace and lease of a call's metadata, the first value of each key; empty if absent.
 model::Scope ScopeOf(const grpc::ServerContextBase& context);
-// As ScopeOf, but kFailedPrecondition "namespace is required" without a namespace and kInvalidArgument for a bad one.
+// As ScopeOf, but kFailedPrecondition "namespace is required" without a namespace and
+// kInvalidArgument for a bad one.
 Result<model::Scope> RequireScope(const grpc::ServerContextBase& context);
 
-// Runs `work` on `executor` and ends the call with its result. `work` is Status() and fills the response.
+// Runs `work` on `executor` and ends the call with its result. `work` is Status() and fills the
+// response.
 template <typename Work>
-grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, Executor* executor, Work work) {
+grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, Executor* executor,
+                                Work work) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const Status accepted = executor->Submit([reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpc(work())); });
+  const Status accepted = executor->Submit(
+      [reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpc(work())); });
   if (!accepted.ok()) reactor->Finish(ToGrpc(accepted.error()));
   return reactor;
 }
 // The same with a namespace checked first: `work` is Status(const model::Scope&).
 template <typename Work>
-grpc::ServerUnaryReactor* UnaryInNamespace(grpc::CallbackServerContext* context, Executor* executor, Work work) {
+grpc::ServerUnaryReactor* UnaryInNamespace(grpc::CallbackServerContext* context, Executor* executor,
+                                           Work work) {
   Result<model::Scope> scope = RequireScope(*context);
   if (!scope.ok()) {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(ToGrpc(scope.error()));
     return reactor;
   }
-  return Unary(context, executor, [scope = std::move(scope).value(), work = std::move(work)]() mutable { return work(scope); });
+  return Unary(
+      context, executor,
+      [scope = std::move(scope).value(), work = std::move(work)]() mutable { return work(scope); });
 }
 
-// A server stream that is pulled: `next` fills one message and answers true, or false at the end. It runs on the
-// executor, one call at a time, only after the message before has left: a slow client costs no thread and no memory.
-// Deletes itself when the call is done.
+// A server stream that is pulled: `next` fills one message and answers true, or false at the end.
+// It runs on the executor, one call at a time, only after the message before has left: a slow
+// client costs no thread and no memory. Deletes itself when the call is done.
 template <typename Message>
 class PullStream final : public grpc::ServerWriteReactor<Message> {
  public:
   using Next = std::function<Result<bool>(Message*)>;
-  // kFirstCall: only the first call blocks (it gathers everything); the others run in the reaction itself.
+  // kFirstCall: only the first call blocks (it gathers everything); the others run in the reaction
+  // itself.
   enum class Blocking { kAlways, kFirstCall };
   static PullStream* Start(Executor* executor, Next next, Blocking blocking = Blocking::kAlways) {
     auto* stream = new PullStream(executor, std::move(next), blocking);
@@ -91,13 +99,15 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   void OnDone() override { delete this; }
 
  private:
-  PullStream(Executor* executor, Next next, Blocking blocking) : executor_(executor), next_(std::move(next)), blocking_(blocking) {}
+  PullStream(Executor* executor, Next next, Blocking blocking)
+      : executor_(executor), next_(std::move(next)), blocking_(blocking) {}
   void Pull() {
     const Status accepted = executor_->Submit([this] { Step(); });
     if (!accepted.ok()) this->Finish(ToGrpc(accepted.error()));
   }
   void Step() {
-    if (canceled_) return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
+    if (canceled_)
+      return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
     message_.Clear();
     const Result<bool> more = next_(&message_);
     if (!more.ok()) return this->Finish(ToGrpc(more.error()));

@@ -12,10 +12,12 @@ namespace {
 
 class VersionService final : public containerd::services::version::v1::Version::CallbackService {
  public:
-  VersionService(std::string version, std::string revision) : version_(std::move(version)), revision_(std::move(revision)) {}
+  VersionService(std::string version, std::string revision)
+      : version_(std::move(version)), revision_(std::move(revision)) {}
 
-  grpc::ServerUnaryReactor* Version(grpc::CallbackServerContext* context, const google::protobuf::Empty*,
-                                    containerd::services::version::v1::VersionResponse* response) override {
+  grpc::ServerUnaryReactor* Version(
+      grpc::CallbackServerContext* context, const google::protobuf::Empty*,
+      containerd::services::version::v1::VersionResponse* response) override {
     response->set_version(version_);
     response->set_revision(revision_);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -32,10 +34,13 @@ class VersionService final : public containerd::services::version::v1::Version::
 class WatchReactor final : public grpc::ServerWriteReactor<health::HealthCheckResponse> {
  public:
   explicit WatchReactor(const std::string& service) {
-    state_.set_status(service.empty() ? health::HealthCheckResponse::SERVING : health::HealthCheckResponse::SERVICE_UNKNOWN);
+    state_.set_status(service.empty() ? health::HealthCheckResponse::SERVING
+                                      : health::HealthCheckResponse::SERVICE_UNKNOWN);
     StartWrite(&state_);
   }
-  void OnCancel() override { Finish(grpc::Status(grpc::StatusCode::CANCELLED, "Stream has ended.")); }
+  void OnCancel() override {
+    Finish(grpc::Status(grpc::StatusCode::CANCELLED, "Stream has ended."));
+  }
   void OnDone() override { delete this; }
 
  private:
@@ -44,7 +49,8 @@ class WatchReactor final : public grpc::ServerWriteReactor<health::HealthCheckRe
 
 class HealthService final : public health::Health::CallbackService {
  public:
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context, const health::HealthCheckRequest* request,
+  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* context,
+                                  const health::HealthCheckRequest* request,
                                   health::HealthCheckResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     if (!request->service().empty()) {
@@ -56,7 +62,8 @@ class HealthService final : public health::Health::CallbackService {
     return reactor;
   }
 
-  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context, const health::HealthListRequest*,
+  grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
+                                 const health::HealthListRequest*,
                                  health::HealthListResponse* response) override {
     (*response->mutable_statuses())[""].set_status(health::HealthCheckResponse::SERVING);
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -64,8 +71,8 @@ class HealthService final : public health::Health::CallbackService {
     return reactor;
   }
 
-  grpc::ServerWriteReactor<health::HealthCheckResponse>* Watch(grpc::CallbackServerContext*,
-                                                               const health::HealthCheckRequest* request) override {
+  grpc::ServerWriteReactor<health::HealthCheckResponse>* Watch(
+      grpc::CallbackServerContext*, const health::HealthCheckRequest* request) override {
     return new WatchReactor(request->service());
   }
 };

@@ -18,9 +18,11 @@ constexpr int kListBatch = 100;
 
 class SnapshotsService final : public wire_api::Snapshots::CallbackService {
  public:
-  SnapshotsService(Executors executors, metadata::ScopedStores* stores) : executors_(executors), stores_(stores) {}
+  SnapshotsService(Executors executors, metadata::ScopedStores* stores)
+      : executors_(executors), stores_(stores) {}
 
-  grpc::ServerUnaryReactor* Prepare(grpc::CallbackServerContext* context, const wire_api::PrepareSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Prepare(grpc::CallbackServerContext* context,
+                                    const wire_api::PrepareSnapshotRequest* request,
                                     wire_api::PrepareSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const std::vector<model::Mount> mounts =
@@ -30,16 +32,19 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* View(grpc::CallbackServerContext* context, const wire_api::ViewSnapshotRequest* request,
+  grpc::ServerUnaryReactor* View(grpc::CallbackServerContext* context,
+                                 const wire_api::ViewSnapshotRequest* request,
                                  wire_api::ViewSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
-      const std::vector<model::Mount> mounts = TRY(snapshots.View(request->key(), request->parent(), FromProto(request->labels())));
+      const std::vector<model::Mount> mounts =
+          TRY(snapshots.View(request->key(), request->parent(), FromProto(request->labels())));
       ToProto(mounts, response->mutable_mounts());
       return Ok();
     });
   }
 
-  grpc::ServerUnaryReactor* Mounts(grpc::CallbackServerContext* context, const wire_api::MountsRequest* request,
+  grpc::ServerUnaryReactor* Mounts(grpc::CallbackServerContext* context,
+                                   const wire_api::MountsRequest* request,
                                    wire_api::MountsResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const std::vector<model::Mount> mounts = TRY(snapshots.Mounts(request->key()));
@@ -48,19 +53,25 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Commit(grpc::CallbackServerContext* context, const wire_api::CommitSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Commit(grpc::CallbackServerContext* context,
+                                   const wire_api::CommitSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
     return With(context, request, [request](snapshot::Snapshotter& snapshots) {
-      return snapshots.Commit(request->name(), request->key(), {FromProto(request->labels()), request->parent()});
+      return snapshots.Commit(request->name(), request->key(),
+                              {FromProto(request->labels()), request->parent()});
     });
   }
 
-  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context, const wire_api::RemoveSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Remove(grpc::CallbackServerContext* context,
+                                   const wire_api::RemoveSnapshotRequest* request,
                                    google::protobuf::Empty*) override {
-    return With(context, request, [request](snapshot::Snapshotter& snapshots) { return snapshots.Remove(request->key()); });
+    return With(context, request, [request](snapshot::Snapshotter& snapshots) {
+      return snapshots.Remove(request->key());
+    });
   }
 
-  grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context, const wire_api::StatSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Stat(grpc::CallbackServerContext* context,
+                                 const wire_api::StatSnapshotRequest* request,
                                  wire_api::StatSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const snapshot::Info info = TRY(snapshots.Stat(request->key()));
@@ -69,7 +80,8 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const wire_api::UpdateSnapshotRequest* request,
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const wire_api::UpdateSnapshotRequest* request,
                                    wire_api::UpdateSnapshotResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       snapshot::Info wanted;
@@ -81,8 +93,9 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<wire_api::ListSnapshotsResponse>* List(grpc::CallbackServerContext* context,
-                                                             const wire_api::ListSnapshotsRequest* request) override {
+  grpc::ServerWriteReactor<wire_api::ListSnapshotsResponse>* List(
+      grpc::CallbackServerContext* context,
+      const wire_api::ListSnapshotsRequest* request) override {
     using Stream = PullStream<wire_api::ListSnapshotsResponse>;
     const Result<model::Scope> scope = RequireScope(*context);
     if (!scope.ok()) return Stream::Fail(scope.error());
@@ -91,23 +104,31 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
       size_t next = 0;
       std::vector<snapshot::Info> infos;
     };
-    auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
-    return Stream::Start(executors_.quick, [this, state, scope = *scope, name = request->snapshotter(),
-                                            filters = FromProto(request->filters())](wire_api::ListSnapshotsResponse* message) -> Result<bool> {
-      if (!state->listed) {
-        const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(stores_->Snapshots(scope, name));
-        TRY(snapshots->Walk(filters, [&](const snapshot::Info& info) {
-          state->infos.push_back(info);
-          return Ok();
-        }));
-        state->listed = true;
-      }
-      for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i) ToProto(state->infos[state->next++], message->add_info());
-      return message->info_size() > 0;
-    }, Stream::Blocking::kFirstCall);
+    auto state =
+        std::make_shared<State>();  // owned by the stream's function, which must be copyable
+    return Stream::Start(
+        executors_.quick,
+        [this, state, scope = *scope, name = request->snapshotter(),
+         filters = FromProto(request->filters())](
+            wire_api::ListSnapshotsResponse* message) -> Result<bool> {
+          if (!state->listed) {
+            const std::unique_ptr<snapshot::Snapshotter> snapshots =
+                TRY(stores_->Snapshots(scope, name));
+            TRY(snapshots->Walk(filters, [&](const snapshot::Info& info) {
+              state->infos.push_back(info);
+              return Ok();
+            }));
+            state->listed = true;
+          }
+          for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i)
+            ToProto(state->infos[state->next++], message->add_info());
+          return message->info_size() > 0;
+        },
+        Stream::Blocking::kFirstCall);
   }
 
-  grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context, const wire_api::UsageRequest* request,
+  grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context,
+                                  const wire_api::UsageRequest* request,
                                   wire_api::UsageResponse* response) override {
     return With(context, request, [request, response](snapshot::Snapshotter& snapshots) -> Status {
       const snapshot::Usage usage = TRY(snapshots.GetUsage(request->key()));
@@ -117,19 +138,25 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Cleanup(grpc::CallbackServerContext* context, const wire_api::CleanupRequest* request,
+  grpc::ServerUnaryReactor* Cleanup(grpc::CallbackServerContext* context,
+                                    const wire_api::CleanupRequest* request,
                                     google::protobuf::Empty*) override {
-    return With(context, request, [](snapshot::Snapshotter& snapshots) { return snapshots.Cleanup(); });
+    return With(context, request,
+                [](snapshot::Snapshotter& snapshots) { return snapshots.Cleanup(); });
   }
 
  private:
-  // Runs `work` on the named snapshotter's view for the caller. Drivers touch the disk, hence the bulk executor.
+  // Runs `work` on the named snapshotter's view for the caller. Drivers touch the disk, hence the
+  // bulk executor.
   template <typename Request, typename Work>
-  grpc::ServerUnaryReactor* With(grpc::CallbackServerContext* context, const Request* request, Work work) {
-    return UnaryInNamespace(context, executors_.bulk, [this, request, work](const model::Scope& scope) -> Status {
-      const std::unique_ptr<snapshot::Snapshotter> snapshots = TRY(stores_->Snapshots(scope, request->snapshotter()));
-      return work(*snapshots);
-    });
+  grpc::ServerUnaryReactor* With(grpc::CallbackServerContext* context, const Request* request,
+                                 Work work) {
+    return UnaryInNamespace(context, executors_.bulk,
+                            [this, request, work](const model::Scope& scope) -> Status {
+                              const std::unique_ptr<snapshot::Snapshotter> snapshots =
+                                  TRY(stores_->Snapshots(scope, request->snapshotter()));
+                              return work(*snapshots);
+                            });
   }
 
   const Executors executors_;

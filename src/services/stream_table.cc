@@ -6,7 +6,8 @@ namespace {
 constexpr std::chrono::milliseconds kAskInterval(200);  // how soon a cancelled wait ends
 }
 
-Result<std::optional<model::Any>> Stream::Receive(const Canceled& canceled, std::chrono::milliseconds timeout) {
+Result<std::optional<model::Any>> Stream::Receive(const Canceled& canceled,
+                                                  std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   std::unique_lock lock(mutex_);
   while (inbox_.empty()) {
@@ -16,7 +17,8 @@ Result<std::optional<model::Any>> Stream::Receive(const Canceled& canceled, std:
     changed_.wait_for(lock, kAskInterval);
     if (!inbox_.empty()) break;
     if (canceled && canceled()) return CanceledError("context canceled");
-    if (timeout.count() > 0 && std::chrono::steady_clock::now() > deadline) return DeadlineExceededError("no answer on the stream");
+    if (timeout.count() > 0 && std::chrono::steady_clock::now() > deadline)
+      return DeadlineExceededError("no answer on the stream");
   }
   model::Any message = std::move(inbox_.front());
   inbox_.pop_front();
@@ -59,7 +61,8 @@ void Stream::Close(std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   closing_ = true;
   Pump();
-  if (patience.count() > 0) changed_.wait_for(lock, patience, [this] { return gone_ || finished_; });
+  if (patience.count() > 0)
+    changed_.wait_for(lock, patience, [this] { return gone_ || finished_; });
 }
 
 void Stream::Attach(Call call) {
@@ -103,12 +106,14 @@ void Stream::OnGone() {
 
 // Keeps one read going while there is room. REQUIRES: lock.
 void Stream::Read() {
-  if (reading_ || read_end_ || gone_ || finished_ || inbox_bytes_ >= kMaxInbox || !call_.start_read) return;
+  if (reading_ || read_end_ || gone_ || finished_ || inbox_bytes_ >= kMaxInbox || !call_.start_read)
+    return;
   reading_ = true;
   call_.start_read();
 }
 
-// Keeps one write going while there is something. The message stays at the front until it has left. REQUIRES: lock.
+// Keeps one write going while there is something. The message stays at the front until it has left.
+// REQUIRES: lock.
 void Stream::Pump() {
   if (writing_ || gone_ || finished_ || !call_.finish) return;
   if (!outbox_.empty()) {
@@ -121,7 +126,8 @@ void Stream::Pump() {
   }
 }
 
-Status StreamTable::Add(const model::Scope& scope, const std::string& id, std::shared_ptr<Stream> stream) {
+Status StreamTable::Add(const model::Scope& scope, const std::string& id,
+                        std::shared_ptr<Stream> stream) {
   if (id.empty()) return InvalidArgumentError("stream id is required");
   const std::lock_guard lock(mutex_);
   if (streams_.size() >= kMaxStreams) return ResourceExhaustedError("too many open streams");
@@ -130,7 +136,8 @@ Status StreamTable::Add(const model::Scope& scope, const std::string& id, std::s
   return Ok();
 }
 
-Result<std::shared_ptr<Stream>> StreamTable::Get(const model::Namespace& ns, const std::string& id) {
+Result<std::shared_ptr<Stream>> StreamTable::Get(const model::Namespace& ns,
+                                                 const std::string& id) {
   const std::lock_guard lock(mutex_);
   const auto found = streams_.find({ns, id});
   if (found == streams_.end()) return NotFoundError("stream ", Quoted(id));

@@ -1,10 +1,12 @@
-// The streams that clients have opened and named, waiting for whoever in the daemon asks for the name.
+// The streams that clients have opened and named, waiting for whoever in the daemon asks for the
+// name.
 //
-// Life cycle: a Streaming.Stream call registers a Stream under its id; the part that needs it takes it with Get, talks, and
-// closes it. The call ends when it is closed, and the stream breaks when the caller goes.
-// Bounds: what a client sends is read ahead up to kMaxInbox bytes, what it does not read waits up to kMaxOutbox messages; no
-// thread belongs to a stream, only Receive and Send wait, in the thread that calls them.
-// Threads: StreamTable any; one Stream, one sender and one receiver at a time. Source: WIRE notes, streaming service.
+// Life cycle: a Streaming.Stream call registers a Stream under its id; the part that needs it takes
+// it with Get, talks, and closes it. The call ends when it is closed, and the stream breaks when
+// the caller goes. Bounds: what a client sends is read ahead up to kMaxInbox bytes, what it does
+// not read waits up to kMaxOutbox messages; no thread belongs to a stream, only Receive and Send
+// wait, in the thread that calls them. Threads: StreamTable any; one Stream, one sender and one
+// receiver at a time. Source: WIRE notes, streaming service.
 #pragma once
 
 #include <chrono>
@@ -31,16 +33,18 @@ class Stream {
   static constexpr size_t kMaxInbox = 2u << 20;  // bytes
   static constexpr size_t kMaxOutbox = 64;       // messages
 
-  // How the call behind the stream is driven; each is called with the stream's lock held and must not call back.
+  // How the call behind the stream is driven; each is called with the stream's lock held and must
+  // not call back.
   struct Call {
     std::function<void()> start_read;
     std::function<void(const model::Any&)> start_write;
     std::function<void()> finish;
   };
 
-  // The next message; nullopt when the client has said its last. kUnavailable: the client is gone; kCanceled;
-  // kDeadlineExceeded after `timeout` (zero: none).
-  Result<std::optional<model::Any>> Receive(const Canceled& canceled, std::chrono::milliseconds timeout = {});
+  // The next message; nullopt when the client has said its last. kUnavailable: the client is gone;
+  // kCanceled; kDeadlineExceeded after `timeout` (zero: none).
+  Result<std::optional<model::Any>> Receive(const Canceled& canceled,
+                                            std::chrono::milliseconds timeout = {});
   // Only if there is one already.
   std::optional<model::Any> TryReceive();
   // Waits for room. kUnavailable: the client is gone or the stream closed; kCanceled.
@@ -54,7 +58,7 @@ class Stream {
   void Attach(Call call);
   void OnRead(std::optional<model::Any> message);  // nullopt: the client's end
   void OnWritten(bool ok);
-  void OnGone();                                    // the call has ended
+  void OnGone();  // the call has ended
 
  private:
   void Read();
@@ -74,7 +78,8 @@ class Stream {
   bool gone_ = false;
 };
 
-// A stream lives as long as its call, so nothing is left for a collector when a lease ends without its client.
+// A stream lives as long as its call, so nothing is left for a collector when a lease ends without
+// its client.
 class StreamTable {
  public:
   static constexpr size_t kMaxStreams = 10000;

@@ -20,7 +20,8 @@ constexpr std::string_view kEmpty = "google.protobuf.Empty";
 // One call: the first message names the stream, all others pass through it.
 class StreamReactor final : public grpc::ServerBidiReactor<Any, Any> {
  public:
-  StreamReactor(Result<model::Scope> scope, StreamTable* table) : table_(table), stream_(std::make_shared<Stream>()) {
+  StreamReactor(Result<model::Scope> scope, StreamTable* table)
+      : table_(table), stream_(std::make_shared<Stream>()) {
     if (!scope.ok()) {
       Finish(ToGrpc(scope.error()));
       return;
@@ -31,10 +32,13 @@ class StreamReactor final : public grpc::ServerBidiReactor<Any, Any> {
 
   void OnReadDone(bool ok) override {
     if (open_) {
-      stream_->OnRead(ok ? std::optional(model::Any{incoming_.type_url(), std::move(*incoming_.mutable_value())}) : std::nullopt);
+      stream_->OnRead(ok ? std::optional(model::Any{incoming_.type_url(),
+                                                    std::move(*incoming_.mutable_value())})
+                         : std::nullopt);
       return;
     }
-    const Status opened = ok ? Open() : Status(InvalidArgumentError("stream: the first message must name it"));
+    const Status opened =
+        ok ? Open() : Status(InvalidArgumentError("stream: the first message must name it"));
     if (!opened.ok()) Finish(ToGrpc(opened.error()));
   }
 
@@ -56,7 +60,8 @@ class StreamReactor final : public grpc::ServerBidiReactor<Any, Any> {
   Status Open() {
     wire_api::StreamInit init;
     if (!incoming_.type_url().ends_with(kInit) || !init.ParseFromString(incoming_.value())) {
-      return InvalidArgumentError("stream: the first message must be a StreamInit, not ", Quoted(incoming_.type_url()));
+      return InvalidArgumentError("stream: the first message must be a StreamInit, not ",
+                                  Quoted(incoming_.type_url()));
     }
     id_ = init.id();
     TRY(table_->Add(scope_, id_, stream_));
@@ -70,7 +75,8 @@ class StreamReactor final : public grpc::ServerBidiReactor<Any, Any> {
     };
     call.finish = [this] { Finish(grpc::Status::OK); };
     stream_->Attach(std::move(call));
-    (void)stream_->TrySend({std::string(kEmpty), ""});  // the caller waits for it; there is room in a new stream
+    (void)stream_->TrySend(
+        {std::string(kEmpty), ""});  // the caller waits for it; there is room in a new stream
     return Ok();
   }
 
@@ -96,6 +102,8 @@ class StreamingService final : public wire_api::Streaming::CallbackService {
 
 }  // namespace
 
-ServicePtr MakeStreamingService(StreamTable* table) { return std::make_unique<StreamingService>(table); }
+ServicePtr MakeStreamingService(StreamTable* table) {
+  return std::make_unique<StreamingService>(table);
+}
 
 }  // namespace corten::services

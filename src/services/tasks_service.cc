@@ -29,7 +29,8 @@ CallOptions OptionsOf(const grpc::CallbackServerContext& context) {
   CallOptions options;
   const auto deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return options;
-  options.deadline = std::chrono::steady_clock::now() + (deadline - std::chrono::system_clock::now());
+  options.deadline =
+      std::chrono::steady_clock::now() + (deadline - std::chrono::system_clock::now());
   return options;
 }
 
@@ -77,10 +78,12 @@ Done<void> FinishEmpty(grpc::ServerUnaryReactor* reactor) {
 // One parked Wait. It ends by the process's exit or by the client's leaving, whichever is first.
 class WaitCall final : public grpc::ServerUnaryReactor {
  public:
-  WaitCall(runtime::Tasks* tasks, const ProcessKey& process, pb::WaitResponse* response) : tasks_(tasks) {
+  WaitCall(runtime::Tasks* tasks, const ProcessKey& process, pb::WaitResponse* response)
+      : tasks_(tasks) {
     state_->call = this;
     state_->response = response;
-    const uint64_t ticket = tasks->Wait(process, [state = state_](Result<ExitInfo> exit) { state->Exited(exit); });
+    const uint64_t ticket =
+        tasks->Wait(process, [state = state_](Result<ExitInfo> exit) { state->Exited(exit); });
     const std::lock_guard lock(state_->mutex);
     state_->ticket = ticket;
   }
@@ -91,7 +94,8 @@ class WaitCall final : public grpc::ServerUnaryReactor {
       if (std::exchange(state_->finished, true)) return;
       ticket = state_->ticket;
     }
-    if (ticket != 0) (void)tasks_->CancelWait(ticket);  // it may be running just now: it finds the call finished
+    if (ticket != 0)
+      (void)tasks_->CancelWait(ticket);  // it may be running just now: it finds the call finished
     Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
   }
   void OnDone() override { delete this; }
@@ -102,7 +106,7 @@ class WaitCall final : public grpc::ServerUnaryReactor {
     std::mutex mutex;
     bool finished = false;
     uint64_t ticket = 0;
-    WaitCall* call = nullptr;             // valid until finished
+    WaitCall* call = nullptr;  // valid until finished
     pb::WaitResponse* response = nullptr;
     void Exited(const Result<ExitInfo>& exit) {
       {
@@ -124,7 +128,8 @@ class TasksService final : public pb::Tasks::CallbackService {
  public:
   explicit TasksService(runtime::Tasks* tasks) : tasks_(tasks) {}
 
-  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context, const pb::CreateTaskRequest* request,
+  grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
+                                   const pb::CreateTaskRequest* request,
                                    pb::CreateTaskResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
       runtime::CreateRequest create;
@@ -136,40 +141,48 @@ class TasksService final : public pb::Tasks::CallbackService {
       create.runtime_path = request->runtime_path();
       create.task_api_address = request->task_api_address();
       create.task_api_version = request->task_api_version();
-      tasks_->Create(OptionsOf(*context), std::move(create),
-                     FinishWith<uint32_t>(reactor, [response, id = request->container_id()](uint32_t pid) {
-                       response->set_container_id(id);
-                       response->set_pid(pid);
-                     }));
+      tasks_->Create(
+          OptionsOf(*context), std::move(create),
+          FinishWith<uint32_t>(reactor, [response, id = request->container_id()](uint32_t pid) {
+            response->set_container_id(id);
+            response->set_pid(pid);
+          }));
     });
   }
 
-  grpc::ServerUnaryReactor* Start(grpc::CallbackServerContext* context, const pb::StartRequest* request,
+  grpc::ServerUnaryReactor* Start(grpc::CallbackServerContext* context,
+                                  const pb::StartRequest* request,
                                   pb::StartResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->Start(OptionsOf(*context), ProcessOf(scope, *request),
-                    FinishWith<uint32_t>(reactor, [response](uint32_t pid) { response->set_pid(pid); }));
+      tasks_->Start(
+          OptionsOf(*context), ProcessOf(scope, *request),
+          FinishWith<uint32_t>(reactor, [response](uint32_t pid) { response->set_pid(pid); }));
     });
   }
 
-  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context, const pb::DeleteTaskRequest* request,
+  grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,
+                                   const pb::DeleteTaskRequest* request,
                                    pb::DeleteResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->Delete(OptionsOf(*context), TaskOf(scope, *request), FinishDelete(reactor, response, ""));
+      tasks_->Delete(OptionsOf(*context), TaskOf(scope, *request),
+                     FinishDelete(reactor, response, ""));
     });
   }
 
-  grpc::ServerUnaryReactor* DeleteProcess(grpc::CallbackServerContext* context, const pb::DeleteProcessRequest* request,
+  grpc::ServerUnaryReactor* DeleteProcess(grpc::CallbackServerContext* context,
+                                          const pb::DeleteProcessRequest* request,
                                           pb::DeleteResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->DeleteProcess(OptionsOf(*context), ProcessOf(scope, *request), FinishDelete(reactor, response, request->exec_id()));
+      tasks_->DeleteProcess(OptionsOf(*context), ProcessOf(scope, *request),
+                            FinishDelete(reactor, response, request->exec_id()));
     });
   }
 
   grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context, const pb::GetRequest* request,
                                 pb::GetResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->State(OptionsOf(*context), ProcessOf(scope, *request), FinishWith<ProcessState>(reactor, [response](const ProcessState& state) {
+      tasks_->State(OptionsOf(*context), ProcessOf(scope, *request),
+                    FinishWith<ProcessState>(reactor, [response](const ProcessState& state) {
                       Encode(state, response->mutable_process());
                     }));
     });
@@ -183,48 +196,60 @@ class TasksService final : public pb::Tasks::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Kill(grpc::CallbackServerContext* context, const pb::KillRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* Kill(grpc::CallbackServerContext* context,
+                                 const pb::KillRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->Kill(OptionsOf(*context), ProcessOf(scope, *request), request->signal(), request->all(), FinishEmpty(reactor));
+      tasks_->Kill(OptionsOf(*context), ProcessOf(scope, *request), request->signal(),
+                   request->all(), FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* Exec(grpc::CallbackServerContext* context, const pb::ExecProcessRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* Exec(grpc::CallbackServerContext* context,
+                                 const pb::ExecProcessRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      runtime::ExecRequest exec{ProcessOf(scope, *request), StdioOf(*request), AnyOf(request->has_spec(), request->spec())};
+      runtime::ExecRequest exec{ProcessOf(scope, *request), StdioOf(*request),
+                                AnyOf(request->has_spec(), request->spec())};
       tasks_->Exec(OptionsOf(*context), std::move(exec), FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* ResizePty(grpc::CallbackServerContext* context, const pb::ResizePtyRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* ResizePty(grpc::CallbackServerContext* context,
+                                      const pb::ResizePtyRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->ResizePty(OptionsOf(*context), ProcessOf(scope, *request), request->width(), request->height(), FinishEmpty(reactor));
+      tasks_->ResizePty(OptionsOf(*context), ProcessOf(scope, *request), request->width(),
+                        request->height(), FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* CloseIO(grpc::CallbackServerContext* context, const pb::CloseIORequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* CloseIO(grpc::CallbackServerContext* context,
+                                    const pb::CloseIORequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->CloseIo(OptionsOf(*context), ProcessOf(scope, *request), request->stdin(), FinishEmpty(reactor));
+      tasks_->CloseIo(OptionsOf(*context), ProcessOf(scope, *request), request->stdin(),
+                      FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* Pause(grpc::CallbackServerContext* context, const pb::PauseTaskRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* Pause(grpc::CallbackServerContext* context,
+                                  const pb::PauseTaskRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
       tasks_->Pause(OptionsOf(*context), TaskOf(scope, *request), FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* Resume(grpc::CallbackServerContext* context, const pb::ResumeTaskRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* Resume(grpc::CallbackServerContext* context,
+                                   const pb::ResumeTaskRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
       tasks_->Resume(OptionsOf(*context), TaskOf(scope, *request), FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* ListPids(grpc::CallbackServerContext* context, const pb::ListPidsRequest* request,
+  grpc::ServerUnaryReactor* ListPids(grpc::CallbackServerContext* context,
+                                     const pb::ListPidsRequest* request,
                                      pb::ListPidsResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
       using Pids = std::vector<runtime::PidInfo>;
-      tasks_->Pids(OptionsOf(*context), TaskOf(scope, *request), FinishWith<Pids>(reactor, [response](const Pids& pids) {
+      tasks_->Pids(OptionsOf(*context), TaskOf(scope, *request),
+                   FinishWith<Pids>(reactor, [response](const Pids& pids) {
                      for (const runtime::PidInfo& pid : pids) {
                        auto* out = response->add_processes();
                        out->set_pid(pid.pid);
@@ -234,32 +259,39 @@ class TasksService final : public pb::Tasks::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Checkpoint(grpc::CallbackServerContext* context, const pb::CheckpointTaskRequest*,
+  grpc::ServerUnaryReactor* Checkpoint(grpc::CallbackServerContext* context,
+                                       const pb::CheckpointTaskRequest*,
                                        pb::CheckpointTaskResponse*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope&) {
       reactor->Finish(ToGrpc(UnimplementedError("checkpoint of a task")));
     });
   }
 
-  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context, const pb::UpdateTaskRequest* request, Empty*) override {
+  grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,
+                                   const pb::UpdateTaskRequest* request, Empty*) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
-      tasks_->Update(OptionsOf(*context), TaskOf(scope, *request), AnyOf(request->has_resources(), request->resources()),
-                     {request->annotations().begin(), request->annotations().end()}, FinishEmpty(reactor));
+      tasks_->Update(OptionsOf(*context), TaskOf(scope, *request),
+                     AnyOf(request->has_resources(), request->resources()),
+                     {request->annotations().begin(), request->annotations().end()},
+                     FinishEmpty(reactor));
     });
   }
 
-  grpc::ServerUnaryReactor* Metrics(grpc::CallbackServerContext* context, const pb::MetricsRequest* request,
+  grpc::ServerUnaryReactor* Metrics(grpc::CallbackServerContext* context,
+                                    const pb::MetricsRequest* request,
                                     pb::MetricsResponse* response) override {
     return InNamespace(context, [&](grpc::ServerUnaryReactor* reactor, const model::Scope& scope) {
       Result<model::Filter> filter = model::Filter::Parse(FromProto(request->filters()));
       if (!filter.ok()) return reactor->Finish(ToGrpc(filter));
-      const auto wanted = [filter = std::move(*filter), ns = scope.ns](const model::ContainerId& id) {
-        return filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-          if (path.size() != 1) return std::nullopt;
-          if (path[0] == "id") return id.str();
-          if (path[0] == "namespace") return ns.str();
-          return std::nullopt;
-        });
+      const auto wanted = [filter = std::move(*filter),
+                           ns = scope.ns](const model::ContainerId& id) {
+        return filter.Matches(
+            [&](const std::vector<std::string>& path) -> std::optional<std::string> {
+              if (path.size() != 1) return std::nullopt;
+              if (path[0] == "id") return id.str();
+              if (path[0] == "namespace") return ns.str();
+              return std::nullopt;
+            });
       };
       using All = std::vector<runtime::Metric>;
       tasks_->Metrics(scope.ns, wanted, FinishWith<All>(reactor, [response](const All& metrics) {
@@ -273,10 +305,13 @@ class TasksService final : public pb::Tasks::CallbackService {
     });
   }
 
-  grpc::ServerUnaryReactor* Wait(grpc::CallbackServerContext* context, const pb::WaitRequest* request,
+  grpc::ServerUnaryReactor* Wait(grpc::CallbackServerContext* context,
+                                 const pb::WaitRequest* request,
                                  pb::WaitResponse* response) override {
     const Result<model::Scope> scope = RequireScope(*context);
-    if (scope.ok()) return new WaitCall(tasks_, ProcessOf(*scope, *request), response);  // deletes itself when done
+    if (scope.ok())
+      return new WaitCall(tasks_, ProcessOf(*scope, *request),
+                          response);  // deletes itself when done
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(ToGrpc(scope));
     return reactor;
@@ -296,7 +331,8 @@ class TasksService final : public pb::Tasks::CallbackService {
     return reactor;
   }
 
-  static Done<ExitInfo> FinishDelete(grpc::ServerUnaryReactor* reactor, pb::DeleteResponse* response, const std::string& id) {
+  static Done<ExitInfo> FinishDelete(grpc::ServerUnaryReactor* reactor,
+                                     pb::DeleteResponse* response, const std::string& id) {
     return FinishWith<ExitInfo>(reactor, [response, id](const ExitInfo& exit) {
       response->set_id(id);
       response->set_pid(exit.pid);

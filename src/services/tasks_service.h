@@ -9,8 +9,9 @@ class Tasks;
 
 namespace corten::services {
 
-// `tasks` outlives the service. No call holds a thread: the answer is sent by whoever brings the result, and a Wait is
-// parked until its process ends or its client goes away. Checkpoint is UNIMPLEMENTED.
+// `tasks` outlives the service. No call holds a thread: the answer is sent by whoever brings the
+// result, and a Wait is parked until its process ends or its client goes away. Checkpoint is
+// UNIMPLEMENTED.
 ServicePtr MakeTasksService(runtime::Tasks* tasks);
 
 }  // namespace corten::services

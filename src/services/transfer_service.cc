@@ -22,13 +22,14 @@ namespace {
 using api::FromProto;
 using api::ToProto;
 
-constexpr size_t kMaxTransfers = 32;   // at once; more wait
+constexpr size_t kMaxTransfers = 32;  // at once; more wait
 constexpr size_t kMaxWaiting = 1024;
-constexpr std::chrono::seconds kAuthPatience(60);   // a client that cannot answer just does not
-constexpr std::chrono::seconds kFlushPatience(2);   // for the last lines of progress to leave
+constexpr std::chrono::seconds kAuthPatience(60);  // a client that cannot answer just does not
+constexpr std::chrono::seconds kFlushPatience(2);  // for the last lines of progress to leave
 constexpr std::string_view kPrefix = "containerd.types.transfer.";
 
-// What the type URL names, without containerd's package; the URL itself if it is not one of its types.
+// What the type URL names, without containerd's package; the URL itself if it is not one of its
+// types.
 std::string KindOf(const google::protobuf::Any& any) {
   const std::string& url = any.type_url();
   const size_t at = url.rfind(kPrefix);
@@ -38,11 +39,13 @@ std::string KindOf(const google::protobuf::Any& any) {
 template <typename Message>
 Result<Message> Open(const google::protobuf::Any& any) {
   Message message;
-  if (!message.ParseFromString(any.value())) return InvalidArgumentError("transfer: malformed ", any.type_url());
+  if (!message.ParseFromString(any.value()))
+    return InvalidArgumentError("transfer: malformed ", any.type_url());
   return message;
 }
 
-std::vector<model::Platform> Platforms(const google::protobuf::RepeatedPtrField<containerd::types::Platform>& list) {
+std::vector<model::Platform> Platforms(
+    const google::protobuf::RepeatedPtrField<containerd::types::Platform>& list) {
   std::vector<model::Platform> out;
   for (const auto& platform : list) out.push_back(FromProto(platform));
   return out;
@@ -56,9 +59,11 @@ image::StoreRequest ToRequest(const types::ImageStore& store) {
   out.all_metadata = store.all_metadata();
   out.manifest_limit = store.manifest_limit();
   for (const auto& extra : store.extra_references()) {
-    out.extra_references.push_back({extra.name(), extra.is_prefix(), extra.allow_overwrite(), extra.add_digest(), extra.skip_named_digest()});
+    out.extra_references.push_back({extra.name(), extra.is_prefix(), extra.allow_overwrite(),
+                                    extra.add_digest(), extra.skip_named_digest()});
   }
-  for (const auto& unpack : store.unpacks()) out.unpacks.push_back({FromProto(unpack.platform()), unpack.snapshotter()});
+  for (const auto& unpack : store.unpacks())
+    out.unpacks.push_back({FromProto(unpack.platform()), unpack.snapshotter()});
   return out;
 }
 
@@ -66,7 +71,10 @@ image::StoreRequest ToRequest(const types::ImageStore& store) {
 class Journey {
  public:
   Journey(image::Transfers* transfers, StreamTable* streams, model::Scope scope, Canceled canceled)
-      : transfers_(transfers), streams_(streams), scope_(std::move(scope)), canceled_(std::move(canceled)) {}
+      : transfers_(transfers),
+        streams_(streams),
+        scope_(std::move(scope)),
+        canceled_(std::move(canceled)) {}
   ~Journey() {
     for (const std::shared_ptr<Stream>& stream : taken_) stream->Close(kFlushPatience);
   }
@@ -74,7 +82,8 @@ class Journey {
   Journey& operator=(const Journey&) = delete;
 
   Status Run(const wire_api::TransferRequest& request) {
-    if (!request.options().progress_stream().empty()) progress_ = TRY(Take(request.options().progress_stream()));
+    if (!request.options().progress_stream().empty())
+      progress_ = TRY(Take(request.options().progress_stream()));
     const std::string from = KindOf(request.source());
     const std::string to = KindOf(request.destination());
     if (from == "OCIRegistry" && to == "ImageStore") return Pull(request);
@@ -102,7 +111,9 @@ class Journey {
       message.set_progress(progress.progress);
       message.set_total(progress.total);
       if (!progress.descriptor.digest.empty()) ToProto(progress.descriptor, message.mutable_desc());
-      (void)stream->TrySend({StrCat(kPrefix, "Progress"), message.SerializeAsString()});  // a client that does not read misses it
+      (void)stream->TrySend(
+          {StrCat(kPrefix, "Progress"),
+           message.SerializeAsString()});  // a client that does not read misses it
     };
   }
 
@@ -116,21 +127,26 @@ class Journey {
     options.headers = FromProto(resolver.headers());
     if (!resolver.auth_stream().empty()) {
       const std::shared_ptr<Stream> stream = TRY(Take(resolver.auth_stream()));
-      options.ask = [this, stream, reference = source.reference()](const std::string& host, const std::vector<std::string>& challenges) {
+      options.ask = [this, stream, reference = source.reference()](
+                        const std::string& host, const std::vector<std::string>& challenges) {
         return AskClient(*stream, host, reference, challenges);
       };
     }
     if (resolver.http_debug() != types::DISABLED && !resolver.logs_stream().empty()) {
       const std::shared_ptr<Stream> stream = TRY(Take(resolver.logs_stream()));
-      options.log = [sink = std::make_shared<StreamSink>(stream, canceled_), mutex = std::make_shared<std::mutex>()](const std::string& line) {
+      options.log = [sink = std::make_shared<StreamSink>(stream, canceled_),
+                     mutex = std::make_shared<std::mutex>()](const std::string& line) {
         const std::lock_guard lock(*mutex);
         sink->WriteOrDrop(StrCat(line, "\n"));
       };
     }
-    return transfers_->Pull(scope_, source.reference(), options, ToRequest(store), Progress(), canceled_);
+    return transfers_->Pull(scope_, source.reference(), options, ToRequest(store), Progress(),
+                            canceled_);
   }
 
-  Result<image::Credentials> AskClient(Stream& stream, const std::string& host, const std::string& reference, const std::vector<std::string>& challenges) {
+  Result<image::Credentials> AskClient(Stream& stream, const std::string& host,
+                                       const std::string& reference,
+                                       const std::vector<std::string>& challenges) {
     types::AuthRequest question;
     question.set_host(host);
     question.set_reference(reference);
@@ -140,7 +156,8 @@ class Journey {
     image::Credentials out;
     types::AuthResponse answer;
     if (!message.has_value()) return out;
-    if (!answer.ParseFromString(message->value)) return InvalidArgumentError("malformed AuthResponse");
+    if (!answer.ParseFromString(message->value))
+      return InvalidArgumentError("malformed AuthResponse");
     // Wire: HEADER is ignored by the original too.
     if (answer.authtype() == types::CREDENTIALS) {
       out = {image::Credentials::Kind::kPassword, answer.username(), answer.secret()};
@@ -161,12 +178,14 @@ class Journey {
     const types::ImageStore store = TRY(Open<types::ImageStore>(request.destination()));
     const std::shared_ptr<Stream> stream = TRY(Take(source.stream()));
     StreamSource bytes(stream, canceled_);
-    return transfers_->Import(scope_, bytes, ToRequest(store), source.force_compress(), Progress(), canceled_);
+    return transfers_->Import(scope_, bytes, ToRequest(store), source.force_compress(), Progress(),
+                              canceled_);
   }
 
   Status Export(const wire_api::TransferRequest& request) {
     const types::ImageStore source = TRY(Open<types::ImageStore>(request.source()));
-    const types::ImageExportStream destination = TRY(Open<types::ImageExportStream>(request.destination()));
+    const types::ImageExportStream destination =
+        TRY(Open<types::ImageExportStream>(request.destination()));
     const std::shared_ptr<Stream> stream = TRY(Take(destination.stream()));
     StreamSink sink(stream, canceled_);
     image::ExportOptions options;
@@ -181,7 +200,8 @@ class Journey {
   // An archive straight back.
   Status Echo(const wire_api::TransferRequest& request) {
     const types::ImageImportStream source = TRY(Open<types::ImageImportStream>(request.source()));
-    const types::ImageExportStream destination = TRY(Open<types::ImageExportStream>(request.destination()));
+    const types::ImageExportStream destination =
+        TRY(Open<types::ImageExportStream>(request.destination()));
     const std::shared_ptr<Stream> from = TRY(Take(source.stream()));
     const std::shared_ptr<Stream> to = TRY(Take(destination.stream()));
     StreamSource bytes(from, canceled_);
@@ -204,15 +224,20 @@ class Journey {
 
 class TransferService final : public wire_api::Transfer::CallbackService {
  public:
-  TransferService(image::Transfers* transfers, StreamTable* streams) : transfers_(transfers), streams_(streams) {}
+  TransferService(image::Transfers* transfers, StreamTable* streams)
+      : transfers_(transfers), streams_(streams) {}
 
-  grpc::ServerUnaryReactor* Transfer(grpc::CallbackServerContext* context, const wire_api::TransferRequest* request,
+  grpc::ServerUnaryReactor* Transfer(grpc::CallbackServerContext* context,
+                                     const wire_api::TransferRequest* request,
                                      google::protobuf::Empty*) override {
-    // Threads of its own: a transfer waits for its client's streams, which must not hold up the blobs of others.
-    return UnaryInNamespace(context, &executor_, [this, context, request](const model::Scope& scope) -> Status {
-      Journey journey(transfers_, streams_, scope, [context] { return context->IsCancelled(); });
-      return journey.Run(*request);
-    });
+    // Threads of its own: a transfer waits for its client's streams, which must not hold up the
+    // blobs of others.
+    return UnaryInNamespace(context, &executor_,
+                            [this, context, request](const model::Scope& scope) -> Status {
+                              Journey journey(transfers_, streams_, scope,
+                                              [context] { return context->IsCancelled(); });
+                              return journey.Run(*request);
+                            });
   }
 
  private:

@@ -240,7 +240,8 @@ v1::Metrics MessageV1(const os::MetricsV1& from) {
     entry->set_failcnt(pages.failures);
     entry->set_pagesize(pages.page_size);
   }
-  if (!from.rdma_current.empty() || !from.rdma_limit.empty()) {  // a v1 machine need not have this controller
+  if (!from.rdma_current.empty() ||
+      !from.rdma_limit.empty()) {  // a v1 machine need not have this controller
     SetRdma(from.rdma_current, out.mutable_rdma()->mutable_current());
     SetRdma(from.rdma_limit, out.mutable_rdma()->mutable_limit());
   }

@@ -1,8 +1,10 @@
-// The contract suites of snapshot::Snapshotter: what snapshot/snapshotter.h says, as tests that every implementation passes.
+// The contract suites of snapshot::Snapshotter: what snapshot/snapshotter.h says, as tests that
+// every implementation passes.
 //
-// SnapshotterContract needs no rights. SnapshotterMountContract (contract_mounts.h) really mounts what drivers answer.
-// A test file includes this header and instantiates:
-//   INSTANTIATE_TEST_SUITE_P(Overlay, SnapshotterContract, ::testing::Values(SnapshotterCase{...}), SnapshotterCaseName);
+// SnapshotterContract needs no rights. SnapshotterMountContract (contract_mounts.h) really mounts
+// what drivers answer. A test file includes this header and instantiates:
+//   INSTANTIATE_TEST_SUITE_P(Overlay, SnapshotterContract, ::testing::Values(SnapshotterCase{...}),
+//   SnapshotterCaseName);
 #pragma once
 
 #include <gtest/gtest.h>
@@ -29,11 +31,16 @@ struct SnapshotterCase {
   std::string name;  // letters and digits
   std::function<std::unique_ptr<SnapshotterHarness>()> make;
   bool rebase = true;  // Commit may set the parent
-  bool second_parent_ignored = false;  // by the metadata layer, as containerd's does: no kInvalidArgument
+  bool second_parent_ignored =
+      false;  // by the metadata layer, as containerd's does: no kInvalidArgument
 };
 
-inline void PrintTo(const SnapshotterCase& snapshotter_case, std::ostream* out) { *out << snapshotter_case.name; }
-inline std::string SnapshotterCaseName(const ::testing::TestParamInfo<SnapshotterCase>& info) { return info.param.name; }
+inline void PrintTo(const SnapshotterCase& snapshotter_case, std::ostream* out) {
+  *out << snapshotter_case.name;
+}
+inline std::string SnapshotterCaseName(const ::testing::TestParamInfo<SnapshotterCase>& info) {
+  return info.param.name;
+}
 
 class SnapshotterContract : public ::testing::TestWithParam<SnapshotterCase> {
  protected:
@@ -46,7 +53,8 @@ class SnapshotterContract : public ::testing::TestWithParam<SnapshotterCase> {
 
   Snapshotter& snapshotter() { return harness_->snapshotter(); }
 
-  Mounts MustPrepare(const std::string& key, const std::string& parent = "", const model::Labels& labels = {}) {
+  Mounts MustPrepare(const std::string& key, const std::string& parent = "",
+                     const model::Labels& labels = {}) {
     Result<Mounts> mounts = snapshotter().Prepare(key, parent, labels);
     EXPECT_TRUE(mounts.ok()) << key << ": " << (mounts.ok() ? "" : mounts.error().text());
     return mounts.ok() ? std::move(mounts).value() : Mounts();
@@ -56,7 +64,8 @@ class SnapshotterContract : public ::testing::TestWithParam<SnapshotterCase> {
     EXPECT_TRUE(mounts.ok()) << key << ": " << (mounts.ok() ? "" : mounts.error().text());
     return mounts.ok() ? std::move(mounts).value() : Mounts();
   }
-  void MustCommit(const std::string& name, const std::string& key, const Snapshotter::CommitOptions& options = {}) {
+  void MustCommit(const std::string& name, const std::string& key,
+                  const Snapshotter::CommitOptions& options = {}) {
     const Status committed = snapshotter().Commit(name, key, options);
     EXPECT_TRUE(committed.ok()) << name << ": " << (committed.ok() ? "" : committed.error().text());
   }
@@ -75,7 +84,9 @@ class SnapshotterContract : public ::testing::TestWithParam<SnapshotterCase> {
     return names;
   }
 
-  static Code CodeOf(const Status& status) { return status.ok() ? Code::kOk : status.error().code(); }
+  static Code CodeOf(const Status& status) {
+    return status.ok() ? Code::kOk : status.error().code();
+  }
   template <typename T>
   static Code CodeOf(const Result<T>& result) {
     return result.ok() ? Code::kOk : result.error().code();
@@ -157,7 +168,8 @@ TEST_P(SnapshotterContract, CommitTurnsTheKeyIntoAName) {
   ASSERT_TRUE(info.ok());
   EXPECT_EQ(info->kind, Kind::kCommitted);
   EXPECT_EQ(info->parent, "base");
-  EXPECT_FALSE(info->labels.contains("containerd.io/snapshot/old")) << "labels of Prepare are replaced";
+  EXPECT_FALSE(info->labels.contains("containerd.io/snapshot/old"))
+      << "labels of Prepare are replaced";
   EXPECT_EQ(info->labels.at("containerd.io/snapshot/new"), "2");
   EXPECT_EQ(CodeOf(snapshotter().Mounts("name")), Code::kFailedPrecondition);
   MustPrepare("key", "name");  // the key is free again
@@ -180,11 +192,13 @@ TEST_P(SnapshotterContract, AParentIsKeptAsLongAsItHasChildren) {
   for (const char* key : {"base", "middle"}) {
     const Status removed = snapshotter().Remove(key);
     EXPECT_EQ(CodeOf(removed), Code::kFailedPrecondition) << key;
-    EXPECT_NE(removed.error().text().find("cannot remove snapshot with child"), std::string::npos) << removed.error().text();
+    EXPECT_NE(removed.error().text().find("cannot remove snapshot with child"), std::string::npos)
+        << removed.error().text();
   }
   ASSERT_TRUE(snapshotter().Remove("active").ok());
   EXPECT_EQ(CodeOf(snapshotter().Remove("middle")), Code::kFailedPrecondition);
-  for (const char* key : {"view", "middle", "base"}) EXPECT_TRUE(snapshotter().Remove(key).ok()) << key;
+  for (const char* key : {"view", "middle", "base"})
+    EXPECT_TRUE(snapshotter().Remove(key).ok()) << key;
   EXPECT_TRUE(Names().empty());
   MustAddLayer("base");  // the name is free again
 }
@@ -196,7 +210,8 @@ TEST_P(SnapshotterContract, UpdateChangesTheLabelsThatAreNamed) {
   change.labels = {{"containerd.io/snapshot/k", "w"}, {"containerd.io/snapshot/unnamed", "x"}};
   const Result<Info> updated = snapshotter().Update(change, {"labels.containerd.io/snapshot/k"});
   ASSERT_TRUE(updated.ok()) << updated.error().text();
-  EXPECT_EQ(updated->labels, (model::Labels{{"containerd.io/snapshot/k", "w"}, {"containerd.io/snapshot/other", "1"}}));
+  EXPECT_EQ(updated->labels, (model::Labels{{"containerd.io/snapshot/k", "w"},
+                                            {"containerd.io/snapshot/other", "1"}}));
   EXPECT_EQ(snapshotter().Stat("a")->labels, updated->labels);
   EXPECT_GE(updated->updated_at, updated->created_at);
   EXPECT_EQ(snapshotter().Update(change, {})->labels, change.labels);
@@ -220,7 +235,8 @@ TEST_P(SnapshotterContract, WalkGoesInOrderOfNamesAndTakesFilters) {
   EXPECT_EQ(Names({"kind==active", "kind==view"}), (std::vector<std::string>{"container", "view"}));
   EXPECT_EQ(Names({"parent==\"layer b\""}), (std::vector<std::string>{"layer a", "view"}));
   EXPECT_EQ(Names({"name~=^layer"}), (std::vector<std::string>{"layer a", "layer b"}));
-  EXPECT_EQ(Names({"labels.\"containerd.io/snapshot/role\"==upper"}), (std::vector<std::string>{"container"}));
+  EXPECT_EQ(Names({"labels.\"containerd.io/snapshot/role\"==upper"}),
+            (std::vector<std::string>{"container"}));
   const auto nothing = [](const Info&) { return Ok(); };
   EXPECT_EQ(CodeOf(snapshotter().Walk({"name==="}, nothing)), Code::kInvalidArgument);
   int seen = 0;
@@ -235,10 +251,13 @@ TEST_P(SnapshotterContract, WalkGoesInOrderOfNamesAndTakesFilters) {
 TEST_P(SnapshotterContract, AVisitorMayUseTheSnapshotter) {
   MustPrepare("a");
   MustPrepare("b");
-  ASSERT_TRUE(snapshotter().Walk({}, [&](const Info& info) -> Status {
-    EXPECT_TRUE(snapshotter().Stat(info.name).ok());
-    return snapshotter().Remove(info.name);
-  }).ok());
+  ASSERT_TRUE(snapshotter()
+                  .Walk({},
+                        [&](const Info& info) -> Status {
+                          EXPECT_TRUE(snapshotter().Stat(info.name).ok());
+                          return snapshotter().Remove(info.name);
+                        })
+                  .ok());
   EXPECT_TRUE(Names().empty());
 }
 
@@ -267,7 +286,8 @@ TEST_P(SnapshotterContract, CommitMaySetAParent) {
   EXPECT_EQ(CodeOf(snapshotter().Commit("x", "three", {{}, "nobody"})), Code::kNotFound);
   MustPrepare("child", "layer 2");
   EXPECT_EQ(CodeOf(snapshotter().Commit("y", "three", {{}, "child"})), Code::kInvalidArgument);
-  EXPECT_EQ(CodeOf(snapshotter().Commit("x", "child", {{}, "layer 1"})), GetParam().second_parent_ignored ? Code::kOk : Code::kInvalidArgument);
+  EXPECT_EQ(CodeOf(snapshotter().Commit("x", "child", {{}, "layer 1"})),
+            GetParam().second_parent_ignored ? Code::kOk : Code::kInvalidArgument);
   EXPECT_EQ(snapshotter().Stat("three")->kind, Kind::kActive);
 }
 

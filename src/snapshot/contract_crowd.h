@@ -39,7 +39,8 @@ TEST_P(SnapshotterContract, ManyAtOnceEachGetTheirOwnTree) {
         const std::string key = StrCat("c", t, "-", i);
         Result<Mounts> prepared = snapshotter().Prepare(key, "base", {});
         if (prepared.ok()) mounts[static_cast<size_t>(t)].push_back(std::move(prepared).value());
-        if (i % 2 == 0) (void)snapshotter().Cleanup();  // must not take what is being made; may be kUnimplemented
+        if (i % 2 == 0)
+          (void)snapshotter().Cleanup();  // must not take what is being made; may be kUnimplemented
         if (i % 3 == 0 && !snapshotter().Remove(key).ok()) mounts[static_cast<size_t>(t)].clear();
       }
     });

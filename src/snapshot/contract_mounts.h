@@ -1,7 +1,8 @@
-// Part of the contract suites: what the mounts of a snapshotter show. Needs root; includer links corten::os.
+// Part of the contract suites: what the mounts of a snapshotter show. Needs root; includer links
+// corten::os.
 //
-// SetUpTestSuite gives the process a mount namespace of its own, so nothing that a failed test leaves mounted is seen
-// outside or outlives it.
+// SetUpTestSuite gives the process a mount namespace of its own, so nothing that a failed test
+// leaves mounted is seen outside or outlives it.
 #pragma once
 
 #include <fcntl.h>
@@ -41,7 +42,8 @@ class SnapshotterMountContract : public SnapshotterContract {
     ASSERT_TRUE(unmounted.ok()) << unmounted.error().text();
   }
   // A committed layer on `parent` that `body` made.
-  void Layer(const std::string& name, const std::string& parent, const std::function<void(const Dir&)>& body) {
+  void Layer(const std::string& name, const std::string& parent,
+             const std::function<void(const Dir&)>& body) {
     In(MustPrepare("making " + name, parent), body);
     MustCommit(name, "making " + name);
   }
@@ -96,7 +98,8 @@ TEST_P(SnapshotterMountContract, ALayerShowsItsParentsAndItself) {
 TEST_P(SnapshotterMountContract, WhatIsWrittenStaysWhenMountedAgain) {
   Layer("base", "", [](const Dir& dir) { Put(dir, "a", "base"); });
   In(MustPrepare("active", "base"), [](const Dir& dir) { Put(dir, "a", "changed"); });
-  In(snapshotter().Mounts("active").value(), [](const Dir& dir) { EXPECT_EQ(Text(dir, "a"), "changed"); });
+  In(snapshotter().Mounts("active").value(),
+     [](const Dir& dir) { EXPECT_EQ(Text(dir, "a"), "changed"); });
   InView("base", [](const Dir& dir) { EXPECT_EQ(Text(dir, "a"), "base"); });
 }
 
@@ -214,7 +217,8 @@ TEST_P(SnapshotterMountContract, ManyLayersMakeOneTree) {
   constexpr int kLayers = 128;
   std::string parent;
   for (int i = 0; i < kLayers; ++i) {
-    const std::string name = StrCat("sha256:0123456789012345678901234567890123456789012345678901234567890123-", i);
+    const std::string name =
+        StrCat("sha256:0123456789012345678901234567890123456789012345678901234567890123-", i);
     Layer(name, parent, [&](const Dir& dir) {
       Put(dir, StrCat("file-", i), StrCat(i));
       Put(dir, "last", StrCat(i));

@@ -1,5 +1,6 @@
-// The program that snapshot_crash_test kills: one journey through the overlay driver, telling on standard output what it
-// has been promised. Usage: snapshot_crash_journey ROOT. It can be run again on the same root.
+// The program that snapshot_crash_test kills: one journey through the overlay driver, telling on
+// standard output what it has been promised. Usage: snapshot_crash_journey ROOT. It can be run
+// again on the same root.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -31,7 +32,8 @@ Status Layer(Driver& driver, const std::string& name, const std::string& parent)
   TRY(Fresh(driver, key));
   const std::vector<model::Mount> mounts = TRY(driver.Prepare(key, parent, {}));
   Tell("made " + key);
-  const std::string upper = parent.empty() ? mounts[0].source : mounts[0].options[1].substr(sizeof("upperdir=") - 1);
+  const std::string upper =
+      parent.empty() ? mounts[0].source : mounts[0].options[1].substr(sizeof("upperdir=") - 1);
   const Dir dir = TRY(Dir::Open(upper));
   TRY(ReplaceFile(dir, "file", name, 0644));
   Tell("gone " + key);

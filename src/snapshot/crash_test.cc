@@ -1,4 +1,5 @@
-// Kills the journey of crash_journey.cc at every kill point it passes, and checks what is left (I1, I2).
+// Kills the journey of crash_journey.cc at every kill point it passes, and checks what is left (I1,
+// I2).
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -25,7 +26,8 @@ class SnapshotCrashTest : public ::testing::Test {
     SpawnOptions options;
     options.args = {CORTEN_CRASH_JOURNEY, root};
     options.env.emplace();
-    for (char** variable = environ; *variable != nullptr; ++variable) options.env->push_back(*variable);
+    for (char** variable = environ; *variable != nullptr; ++variable)
+      options.env->push_back(*variable);
     if (!setting.empty()) options.env->push_back(setting);
     return RunProgram(std::move(options), "", kJourneyTime).value();
   }
@@ -62,16 +64,21 @@ class SnapshotCrashTest : public ::testing::Test {
   static void ExpectRowsWithTrees(const std::string& root, Told told) {
     const std::unique_ptr<MetaStore> rows = MetaStore::Open(root + "/metadata.db").value();
     const Dir trees = Dir::Open(root + "/snapshots").value();
-    ASSERT_TRUE(rows->Walk({}, [&](const Record& record) -> Status {
-      EXPECT_TRUE(trees.Exists(StrCat(record.id, "/fs"))) << record.info.name << " has no tree (I1)";
-      if (record.info.kind == Kind::kCommitted) {
-        EXPECT_EQ(trees.ReadFile(StrCat(record.id, "/fs/file"), 100).value(), record.info.name);
-        EXPECT_GT(record.usage.size, 0);
-      }
-      told.made.erase(record.info.name);
-      EXPECT_FALSE(told.removed.contains(record.info.name)) << record.info.name << " came back";
-      return Ok();
-    }).ok());
+    ASSERT_TRUE(rows->Walk({},
+                           [&](const Record& record) -> Status {
+                             EXPECT_TRUE(trees.Exists(StrCat(record.id, "/fs")))
+                                 << record.info.name << " has no tree (I1)";
+                             if (record.info.kind == Kind::kCommitted) {
+                               EXPECT_EQ(trees.ReadFile(StrCat(record.id, "/fs/file"), 100).value(),
+                                         record.info.name);
+                               EXPECT_GT(record.usage.size, 0);
+                             }
+                             told.made.erase(record.info.name);
+                             EXPECT_FALSE(told.removed.contains(record.info.name))
+                                 << record.info.name << " came back";
+                             return Ok();
+                           })
+                    .ok());
     EXPECT_TRUE(told.made.empty()) << *told.made.begin() << " was promised and is lost (I2)";
   }
 
@@ -96,9 +103,10 @@ class SnapshotCrashTest : public ::testing::Test {
 
 TEST_F(SnapshotCrashTest, KilledAnywhereRowsHaveTreesAndCleanupTakesTheRest) {
   const std::map<std::string, int> passages = Passages();
-  for (const char* point : {"snapshot.prepare.filled", "snapshot.prepare.renamed", "snapshot.prepare.synced", "snapshot.prepare.done",
-                            "snapshot.commit.measured", "snapshot.commit.done", "snapshot.remove.unlisted", "snapshot.remove.done",
-                            "snapshot.cleanup.removed"}) {
+  for (const char* point :
+       {"snapshot.prepare.filled", "snapshot.prepare.renamed", "snapshot.prepare.synced",
+        "snapshot.prepare.done", "snapshot.commit.measured", "snapshot.commit.done",
+        "snapshot.remove.unlisted", "snapshot.remove.done", "snapshot.cleanup.removed"}) {
     EXPECT_TRUE(passages.contains(point)) << point << " is not on the journey";
   }
   int kills = 0;

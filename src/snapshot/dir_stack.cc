@@ -31,7 +31,8 @@ Status DirStack::Push(Dir dir) {
 Status DirStack::Enter(const std::string& name) {
   Fd fd(openat(current().fd().get(), name.c_str(), kFlags));
   if (!fd.valid()) return ErrnoError(errno, "open ", current().path(), "/.../", name);
-  return Push(Dir::Adopt(std::move(fd), current().path()));  // the path names the top: a full one may have any length
+  return Push(Dir::Adopt(
+      std::move(fd), current().path()));  // the path names the top: a full one may have any length
 }
 
 Status DirStack::Leave() {
@@ -40,7 +41,8 @@ Status DirStack::Leave() {
   if (!above.dir.valid()) {
     Fd fd(openat(current().fd().get(), "..", kFlags));
     struct stat st = {};
-    if (!fd.valid() || fstat(fd.get(), &st) != 0) return ErrnoError(errno, "open ", current().path(), "/...");
+    if (!fd.valid() || fstat(fd.get(), &st) != 0)
+      return ErrnoError(errno, "open ", current().path(), "/...");
     if (st.st_dev != above.device || st.st_ino != above.inode) {
       return AbortedError(current().path(), ": a directory was moved while the tree was read");
     }

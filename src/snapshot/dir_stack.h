@@ -1,7 +1,8 @@
 // The way down into a directory tree of any depth, with a bounded number of open descriptors.
 //
-// Levels above the lowest kOpenLevels are closed and opened again through ".." on the way up; if somebody moved a
-// directory meanwhile, that is noticed (kAborted), never walked into. Threads: one.
+// Levels above the lowest kOpenLevels are closed and opened again through ".." on the way up; if
+// somebody moved a directory meanwhile, that is noticed (kAborted), never walked into. Threads:
+// one.
 #pragma once
 
 #include <sys/stat.h>

@@ -36,7 +36,8 @@ class Measure {
       const Status entered = stack.Enter(name);
       if (!entered.ok()) {
         const int err = entered.error().sys_errno();
-        if (err == ENOENT || err == ENOTDIR || err == ELOOP) continue;  // gone, or something else stands there now
+        if (err == ENOENT || err == ENOTDIR || err == ELOOP)
+          continue;  // gone, or something else stands there now
         return entered.error().Clone();
       }
       directories = TRY(CountEntries(stack.current()));

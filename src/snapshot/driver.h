@@ -10,9 +10,11 @@
 namespace corten::snapshot {
 
 // Capabilities as introspection lists them.
-inline constexpr std::string_view kCapabilityRebase = "rebase";               // Commit may set the parent
-inline constexpr std::string_view kCapabilityRemapIds = "remap-ids";          // mounts carry uidmap=, gidmap=
-inline constexpr std::string_view kCapabilityOnlyRemapIds = "only-remap-ids"; // clients must not make chowned copies
+inline constexpr std::string_view kCapabilityRebase = "rebase";  // Commit may set the parent
+inline constexpr std::string_view kCapabilityRemapIds =
+    "remap-ids";  // mounts carry uidmap=, gidmap=
+inline constexpr std::string_view kCapabilityOnlyRemapIds =
+    "only-remap-ids";  // clients must not make chowned copies
 
 class Driver : public Snapshotter {
  public:

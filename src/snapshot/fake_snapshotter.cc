@@ -16,9 +16,11 @@ model::Labels WithoutEmpty(model::Labels labels) {
 Error NoSnapshot(const std::string& key) { return NotFoundError("snapshot ", key); }
 }  // namespace
 
-FakeSnapshotter::FakeSnapshotter(std::string root, WallClock clock) : root_(std::move(root)), clock_(std::move(clock)) {}
+FakeSnapshotter::FakeSnapshotter(std::string root, WallClock clock)
+    : root_(std::move(root)), clock_(std::move(clock)) {}
 
-Result<std::vector<model::Mount>> FakeSnapshotter::Create(Kind kind, const std::string& key, const std::string& parent,
+Result<std::vector<model::Mount>> FakeSnapshotter::Create(Kind kind, const std::string& key,
+                                                          const std::string& parent,
                                                           const model::Labels& labels) {
   if (key.empty()) return InvalidArgumentError("snapshot key is empty");
   TRY(model::ValidateLabels(labels));
@@ -28,7 +30,8 @@ Result<std::vector<model::Mount>> FakeSnapshotter::Create(Kind kind, const std::
     const auto found = snapshots_.find(parent);
     if (found == snapshots_.end()) return NotFoundError("parent snapshot ", parent);
     if (found->second.info.kind != Kind::kCommitted) {
-      return InvalidArgumentError("failed to create snapshot: parent ", Quoted(parent), " is not committed snapshot");
+      return InvalidArgumentError("failed to create snapshot: parent ", Quoted(parent),
+                                  " is not committed snapshot");
     }
   }
   Snapshot snapshot;
@@ -53,11 +56,15 @@ std::vector<model::Mount> FakeSnapshotter::MountsOf(const Snapshot& snapshot) co
   return {mount};
 }
 
-Result<std::vector<model::Mount>> FakeSnapshotter::Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) {
+Result<std::vector<model::Mount>> FakeSnapshotter::Prepare(const std::string& key,
+                                                           const std::string& parent,
+                                                           const model::Labels& labels) {
   return Create(Kind::kActive, key, parent, labels);
 }
 
-Result<std::vector<model::Mount>> FakeSnapshotter::View(const std::string& key, const std::string& parent, const model::Labels& labels) {
+Result<std::vector<model::Mount>> FakeSnapshotter::View(const std::string& key,
+                                                        const std::string& parent,
+                                                        const model::Labels& labels) {
   return Create(Kind::kView, key, parent, labels);
 }
 
@@ -65,24 +72,29 @@ Result<std::vector<model::Mount>> FakeSnapshotter::Mounts(const std::string& key
   const std::lock_guard lock(mutex_);
   const auto found = snapshots_.find(key);
   if (found == snapshots_.end()) return NoSnapshot(key);
-  if (found->second.info.kind == Kind::kCommitted) return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
+  if (found->second.info.kind == Kind::kCommitted)
+    return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
   return MountsOf(found->second);
 }
 
-Status FakeSnapshotter::Commit(const std::string& name, const std::string& key, const CommitOptions& options) {
+Status FakeSnapshotter::Commit(const std::string& name, const std::string& key,
+                               const CommitOptions& options) {
   if (name.empty()) return InvalidArgumentError("snapshot name is empty");
   TRY(model::ValidateLabels(options.labels));
   const std::lock_guard lock(mutex_);
   const auto found = snapshots_.find(key);
   if (found == snapshots_.end()) return NoSnapshot(key);
   Snapshot committed = found->second;
-  if (committed.info.kind != Kind::kActive) return FailedPreconditionError("snapshot ", key, " is not active");
+  if (committed.info.kind != Kind::kActive)
+    return FailedPreconditionError("snapshot ", key, " is not active");
   if (snapshots_.contains(name)) return AlreadyExistsError("snapshot ", name);
   if (!options.parent.empty()) {
-    if (!committed.info.parent.empty()) return InvalidArgumentError("snapshot ", key, " has a parent already");
+    if (!committed.info.parent.empty())
+      return InvalidArgumentError("snapshot ", key, " has a parent already");
     const auto parent = snapshots_.find(options.parent);
     if (parent == snapshots_.end()) return NotFoundError("parent snapshot ", options.parent);
-    if (parent->second.info.kind != Kind::kCommitted) return InvalidArgumentError("parent ", Quoted(options.parent), " is not committed snapshot");
+    if (parent->second.info.kind != Kind::kCommitted)
+      return InvalidArgumentError("parent ", Quoted(options.parent), " is not committed snapshot");
     committed.info.parent = options.parent;
   }
   committed.info.kind = Kind::kCommitted;
@@ -100,7 +112,9 @@ Status FakeSnapshotter::Remove(const std::string& key) {
   const std::lock_guard lock(mutex_);
   const auto found = snapshots_.find(key);
   if (found == snapshots_.end()) return NoSnapshot(key);
-  const bool parent = std::any_of(snapshots_.begin(), snapshots_.end(), [&](const auto& entry) { return entry.second.info.parent == key; });
+  const bool parent = std::any_of(snapshots_.begin(), snapshots_.end(), [&](const auto& entry) {
+    return entry.second.info.parent == key;
+  });
   if (parent) return FailedPreconditionError("cannot remove snapshot with child");
   snapshots_.erase(found);
   return Ok();
@@ -122,7 +136,8 @@ Result<Info> FakeSnapshotter::Update(const Info& info, const FieldPaths& paths) 
   return found->second.info;
 }
 
-Status FakeSnapshotter::Walk(const Filters& filters, const std::function<Status(const Info&)>& visit) {
+Status FakeSnapshotter::Walk(const Filters& filters,
+                             const std::function<Status(const Info&)>& visit) {
   const model::Filter filter = TRY(model::Filter::Parse(filters));
   std::vector<Info> infos;
   {
@@ -130,15 +145,18 @@ Status FakeSnapshotter::Walk(const Filters& filters, const std::function<Status(
     for (const auto& [key, snapshot] : snapshots_) infos.push_back(snapshot.info);
   }
   for (const Info& info : infos) {
-    const bool matches = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-      if (path.size() == 1 && path[0] == "name") return info.name;
-      if (path.size() == 1 && path[0] == "parent") return info.parent;
-      if (path.size() == 1 && path[0] == "kind") {
-        return info.kind == Kind::kView ? "view" : info.kind == Kind::kActive ? "active" : "committed";
-      }
-      if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
-      return std::nullopt;
-    });
+    const bool matches =
+        filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+          if (path.size() == 1 && path[0] == "name") return info.name;
+          if (path.size() == 1 && path[0] == "parent") return info.parent;
+          if (path.size() == 1 && path[0] == "kind") {
+            return info.kind == Kind::kView     ? "view"
+                   : info.kind == Kind::kActive ? "active"
+                                                : "committed";
+          }
+          if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
+          return std::nullopt;
+        });
     if (matches) TRY(visit(info));
   }
   return Ok();
@@ -149,9 +167,12 @@ Result<Usage> FakeSnapshotter::GetUsage(const std::string& key) {
   const auto found = snapshots_.find(key);
   if (found == snapshots_.end()) return NoSnapshot(key);
   switch (found->second.info.kind) {
-    case Kind::kActive: return usage_;
-    case Kind::kCommitted: return found->second.usage;
-    default: return Usage();
+    case Kind::kActive:
+      return usage_;
+    case Kind::kCommitted:
+      return found->second.usage;
+    default:
+      return Usage();
   }
 }
 

@@ -1,6 +1,6 @@
-// A snapshotter in memory, for tests of rooms above. It keeps the contract of snapshot/snapshotter.h (and is run through
-// its suite, snapshot/contract.h); its mounts name directories that do not exist unless a root is given.
-// Threads: as snapshot::Snapshotter.
+// A snapshotter in memory, for tests of rooms above. It keeps the contract of
+// snapshot/snapshotter.h (and is run through its suite, snapshot/contract.h); its mounts name
+// directories that do not exist unless a root is given. Threads: as snapshot::Snapshotter.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,17 @@ namespace corten::snapshot {
 
 class FakeSnapshotter final : public Snapshotter {
  public:
-  // With `root` each active snapshot gets an (empty) directory root/<id>, so that a test can look at what was written
-  // there; its mount is a bind of it. Without: a bind of "/fake/<id>".
+  // With `root` each active snapshot gets an (empty) directory root/<id>, so that a test can look
+  // at what was written there; its mount is a bind of it. Without: a bind of "/fake/<id>".
   explicit FakeSnapshotter(std::string root = "", WallClock clock = &Now);
 
-  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) override;
-  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent, const model::Labels& labels) override;
+  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent,
+                                            const model::Labels& labels) override;
+  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent,
+                                         const model::Labels& labels) override;
   Result<std::vector<model::Mount>> Mounts(const std::string& key) override;
-  Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) override;
+  Status Commit(const std::string& name, const std::string& key,
+                const CommitOptions& options) override;
   Status Remove(const std::string& key) override;
   Result<Info> Stat(const std::string& key) override;
   Result<Info> Update(const Info& info, const FieldPaths& paths) override;
@@ -42,7 +45,8 @@ class FakeSnapshotter final : public Snapshotter {
     uint64_t id = 0;
     Usage usage;
   };
-  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key, const std::string& parent, const model::Labels& labels);
+  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key,
+                                           const std::string& parent, const model::Labels& labels);
   std::vector<model::Mount> MountsOf(const Snapshot& snapshot) const;
 
   const std::string root_;

@@ -16,7 +16,9 @@ class FakeHarness final : public SnapshotterHarness {
 };
 
 INSTANTIATE_TEST_SUITE_P(Fake, SnapshotterContract,
-                         ::testing::Values(SnapshotterCase{"Memory", [] { return std::make_unique<FakeHarness>(); }}), SnapshotterCaseName);
+                         ::testing::Values(SnapshotterCase{
+                             "Memory", [] { return std::make_unique<FakeHarness>(); }}),
+                         SnapshotterCaseName);
 
 TEST(FakeSnapshotter, WithARootActiveSnapshotsHaveADirectory) {
   const TestDir temp;

@@ -1,4 +1,5 @@
-// What stands on the disk before what: the order of system calls that a power loss would judge. Needs strace.
+// What stands on the disk before what: the order of system calls that a power loss would judge.
+// Needs strace.
 #include <gtest/gtest.h>
 
 #include "base/test_dir.h"
@@ -10,8 +11,9 @@ namespace {
 class SnapshotFlushOrderTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    Result<std::vector<std::string>> calls = TraceCalls({CORTEN_CRASH_JOURNEY, temp_.Path("root")},
-                                                        "fsync,fdatasync,renameat2,unlinkat,write", temp_.Path("log"));
+    Result<std::vector<std::string>> calls =
+        TraceCalls({CORTEN_CRASH_JOURNEY, temp_.Path("root")},
+                   "fsync,fdatasync,renameat2,unlinkat,write", temp_.Path("log"));
     ASSERT_TRUE(calls.ok()) << calls.error().text();
     calls_ = std::move(calls).value();
   }
@@ -48,7 +50,8 @@ TEST_F(SnapshotFlushOrderTest, APrepareCostsOneFlushOfTheDirectoryAndTwoOfTheRow
   const size_t to = FindCall(calls_, 0, "write(1<", {"\"made container\\n\""});
   ASSERT_LT(from, to);
   int flushes = 0;
-  for (size_t i = from; i < to; ++i) flushes += calls_[i].starts_with("fsync(") || calls_[i].starts_with("fdatasync(") ? 1 : 0;
+  for (size_t i = from; i < to; ++i)
+    flushes += calls_[i].starts_with("fsync(") || calls_[i].starts_with("fdatasync(") ? 1 : 0;
   EXPECT_EQ(flushes, 3);
 }
 

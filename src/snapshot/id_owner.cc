@@ -19,7 +19,8 @@ Result<std::optional<Owner>> MappedRoot(const model::Labels& labels) {
   const auto uids = labels.find(kUidMappingLabel);
   const auto gids = labels.find(kGidMappingLabel);
   if (uids == labels.end() && gids == labels.end()) return std::optional<Owner>();
-  if (uids == labels.end() || gids == labels.end()) return InvalidArgumentError("only one of the two id maps is given");
+  if (uids == labels.end() || gids == labels.end())
+    return InvalidArgumentError("only one of the two id maps is given");
   Owner owner;
   owner.uid = TRY(HostRoot(uids->second));
   owner.gid = TRY(HostRoot(gids->second));

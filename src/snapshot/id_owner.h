@@ -15,8 +15,8 @@ struct Owner {
   gid_t gid = 0;
 };
 
-// The host ids of the map's root, from kUidMappingLabel and kGidMappingLabel; nullopt if there are none of them.
-// kInvalidArgument: only one of them, not a map, or a map without id 0.
+// The host ids of the map's root, from kUidMappingLabel and kGidMappingLabel; nullopt if there are
+// none of them. kInvalidArgument: only one of them, not a map, or a map without id 0.
 Result<std::optional<Owner>> MappedRoot(const model::Labels& labels);
 
 }  // namespace corten::snapshot

@@ -24,8 +24,9 @@ constexpr std::string_view kUpdated = "updatedat";
 constexpr std::string_view kInodes = "inodes";
 constexpr std::string_view kSize = "size";
 constexpr std::string_view kLabels = "labels";
-constexpr std::chrono::seconds kLockTime{10};  // a daemon that was told to stop may still hold the file
-constexpr size_t kMaxDepth = 4096;             // ancestors; more is a circle made by damage
+constexpr std::chrono::seconds kLockTime{
+    10};                            // a daemon that was told to stop may still hold the file
+constexpr size_t kMaxDepth = 4096;  // ancestors; more is a circle made by damage
 
 // The two buckets of a file; nothing stands there before the first snapshot.
 struct Buckets {
@@ -57,7 +58,8 @@ Error Damaged(const std::string& key, std::string_view field, const Error& why) 
 }
 
 template <typename T>
-Result<T> Field(const Bucket& bucket, const std::string& key, std::string_view field, Result<T> (*decode)(std::string_view)) {
+Result<T> Field(const Bucket& bucket, const std::string& key, std::string_view field,
+                Result<T> (*decode)(std::string_view)) {
   const std::optional<std::string_view> bytes = TRY(bucket.Find(field));
   if (!bytes.has_value()) return DataLossError("snapshot ", key, ": has no ", field);
   Result<T> value = decode(*bytes);
@@ -66,7 +68,8 @@ Result<T> Field(const Bucket& bucket, const std::string& key, std::string_view f
 }
 
 template <typename T>
-Result<T> FieldOr(const Bucket& bucket, const std::string& key, std::string_view field, Result<T> (*decode)(std::string_view), T missing) {
+Result<T> FieldOr(const Bucket& bucket, const std::string& key, std::string_view field,
+                  Result<T> (*decode)(std::string_view), T missing) {
   const std::optional<std::string_view> bytes = TRY(bucket.Find(field));
   if (!bytes.has_value()) return missing;
   Result<T> value = decode(*bytes);
@@ -96,7 +99,8 @@ Result<model::Labels> ReadLabels(const Bucket& bucket) {
 Status WriteLabels(Bucket bucket, const model::Labels& labels) {
   const std::optional<Bucket> old = TRY(bucket.FindBucket(kLabels));
   if (old.has_value()) TRY(bucket.DeleteBucket(kLabels));
-  const bool any = std::any_of(labels.begin(), labels.end(), [](const auto& label) { return !label.second.empty(); });
+  const bool any = std::any_of(labels.begin(), labels.end(),
+                               [](const auto& label) { return !label.second.empty(); });
   if (!any) return Ok();
   Bucket stored = TRY(bucket.CreateBucket(kLabels));
   for (const auto& [key, value] : labels) {
@@ -151,7 +155,9 @@ Status WriteRecord(Bucket snapshots, const Record& record) {
 Result<Record> GetParent(const Bucket& snapshots, const std::string& parent) {
   std::optional<Record> record = TRY(FindRecord(snapshots, parent));
   if (!record.has_value()) return NotFoundError("parent snapshot ", parent);
-  if (record->info.kind != Kind::kCommitted) return InvalidArgumentError("failed to create snapshot: parent ", Quoted(parent), " is not committed snapshot");
+  if (record->info.kind != Kind::kCommitted)
+    return InvalidArgumentError("failed to create snapshot: parent ", Quoted(parent),
+                                " is not committed snapshot");
   return std::move(*record);
 }
 
@@ -160,9 +166,11 @@ Result<std::vector<uint64_t>> CollectIds(const Bucket& snapshots, Record nearest
   std::vector<uint64_t> ids = {nearest.id};
   std::string parent = std::move(nearest.info.parent);
   while (!parent.empty()) {
-    if (ids.size() > kMaxDepth) return DataLossError("snapshot ", parent, ": more than ", kMaxDepth, " ancestors");
+    if (ids.size() > kMaxDepth)
+      return DataLossError("snapshot ", parent, ": more than ", kMaxDepth, " ancestors");
     const std::optional<Bucket> bucket = TRY(snapshots.FindBucket(parent));
-    if (!bucket.has_value()) return DataLossError("snapshot ", parent, ": is a parent and has no row");
+    if (!bucket.has_value())
+      return DataLossError("snapshot ", parent, ": is a parent and has no row");
     const uint64_t id = TRY(Field(*bucket, parent, kId, &DecodeUvarint));
     ids.push_back(id);
     parent = TRY(FieldOr(*bucket, parent, kParent, &DecodeText, std::string()));
@@ -184,17 +192,18 @@ Status CheckFree(const Bucket& snapshots, const std::string& name) {
 }
 
 bool Matches(const model::Filter& filter, const Info& info) {
-  return filter.matches_all() || filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-    if (path.size() == 1 && path[0] == "name") return info.name;
-    if (path.size() == 1 && path[0] == "parent") return info.parent;
-    if (path.size() == 1 && path[0] == "kind") {
-      std::string kind(KindName(info.kind));
-      kind[0] = static_cast<char>(kind[0] | 0x20);  // lower case
-      return kind;
-    }
-    if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
-    return std::nullopt;
-  });
+  return filter.matches_all() ||
+         filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+           if (path.size() == 1 && path[0] == "name") return info.name;
+           if (path.size() == 1 && path[0] == "parent") return info.parent;
+           if (path.size() == 1 && path[0] == "kind") {
+             std::string kind(KindName(info.kind));
+             kind[0] = static_cast<char>(kind[0] | 0x20);  // lower case
+             return kind;
+           }
+           if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(info.labels, path);
+           return std::nullopt;
+         });
 }
 
 }  // namespace
@@ -217,7 +226,8 @@ MetaStore::~MetaStore() = default;
 
 uint64_t MetaStore::ReserveId() { return last_id_.fetch_add(1) + 1; }
 
-Result<std::vector<uint64_t>> MetaStore::CheckCreate(const std::string& key, const std::string& parent) {
+Result<std::vector<uint64_t>> MetaStore::CheckCreate(const std::string& key,
+                                                     const std::string& parent) {
   if (key.empty()) return InvalidArgumentError("snapshot key is empty");
   std::vector<uint64_t> ids;
   TRY(db_->View([&](const Tx& tx) -> Status {
@@ -247,7 +257,8 @@ Status MetaStore::Create(uint64_t id, const Info& info, uint64_t parent_id) {
     TRY(CheckFree(buckets.snapshots, info.name));
     if (!info.parent.empty()) {
       const Record parent = TRY(GetParent(buckets.snapshots, info.parent));
-      if (parent.id != parent_id) return NotFoundError("parent snapshot ", info.parent);  // replaced meanwhile
+      if (parent.id != parent_id)
+        return NotFoundError("parent snapshot ", info.parent);  // replaced meanwhile
       TRY(buckets.parents.Put(ChildKey(parent.id, id), info.name));
     }
     TRY(WriteRecord(buckets.snapshots, record));
@@ -288,10 +299,12 @@ Status MetaStore::Commit(const std::string& name, const std::string& key, uint64
     Buckets buckets = TRY(Make(tx));
     TRY(CheckFree(buckets.snapshots, name));
     Record record = TRY(GetRecord(buckets.snapshots, key));
-    if (record.info.kind != Kind::kActive) return FailedPreconditionError("snapshot ", key, " is not active");
+    if (record.info.kind != Kind::kActive)
+      return FailedPreconditionError("snapshot ", key, " is not active");
     if (record.id != id) return NoSnapshot(key);  // replaced while it was measured
     if (!options.parent.empty()) {
-      if (!record.info.parent.empty()) return InvalidArgumentError("snapshot ", key, " has a parent already");
+      if (!record.info.parent.empty())
+        return InvalidArgumentError("snapshot ", key, " has a parent already");
       record.info.parent = options.parent;
     }
     if (!record.info.parent.empty()) {

@@ -1,14 +1,15 @@
-// The rows of a snapshot driver: metadata.db in containerd's schema, shared by all drivers that keep directories by id.
+// The rows of a snapshot driver: metadata.db in containerd's schema, shared by all drivers that
+// keep directories by id.
 //
-//   v1/snapshots (sequence: last id) / KEY / {id, kind, parent, createdat, updatedat, inodes, size, labels/}
-//   v1/parents / uvarint(parent id) 00 uvarint(id) = KEY
+//   v1/snapshots (sequence: last id) / KEY / {id, kind, parent, createdat, updatedat, inodes, size,
+//   labels/} v1/parents / uvarint(parent id) 00 uvarint(id) = KEY
 //
-// Changes run in short transactions (no I/O but the file's own) that share their flushes with others at the same time.
-// Ids come from ReserveId before the row, because a driver makes its directory first; the stored sequence follows with
-// the row, so that containerd goes on behind the last id. An id whose row was never written may come again after a
-// restart; the driver skips it if its directory is still there.
-// Threads: all methods at once. Crash: each method has happened or not (bolt/db.h).
-// Source: metadata.md 11.5 (containerd 2.3 snapshot storage).
+// Changes run in short transactions (no I/O but the file's own) that share their flushes with
+// others at the same time. Ids come from ReserveId before the row, because a driver makes its
+// directory first; the stored sequence follows with the row, so that containerd goes on behind the
+// last id. An id whose row was never written may come again after a restart; the driver skips it if
+// its directory is still there. Threads: all methods at once. Crash: each method has happened or
+// not (bolt/db.h). Source: metadata.md 11.5 (containerd 2.3 snapshot storage).
 #pragma once
 
 #include <atomic>
@@ -40,7 +41,8 @@ struct Chain {
 
 class MetaStore {
  public:
-  // Opens or creates the file (0600). kUnavailable or kDeadlineExceeded: another process holds it; kDataLoss: damaged.
+  // Opens or creates the file (0600). kUnavailable or kDeadlineExceeded: another process holds it;
+  // kDataLoss: damaged.
   static Result<std::unique_ptr<MetaStore>> Open(const std::string& path, WallClock clock = &Now);
   // REQUIRES: no call is running.
   ~MetaStore();
@@ -48,12 +50,14 @@ class MetaStore {
   // An id that no row has or had, and that this process has not handed out before.
   uint64_t ReserveId();
 
-  // The ids of `parent` and its ancestors, nearest first ("": none), if a snapshot `key` could be created on it now.
-  // kAlreadyExists (key), kNotFound (parent), kInvalidArgument (parent is not committed, key is empty).
+  // The ids of `parent` and its ancestors, nearest first ("": none), if a snapshot `key` could be
+  // created on it now. kAlreadyExists (key), kNotFound (parent), kInvalidArgument (parent is not
+  // committed, key is empty).
   Result<std::vector<uint64_t>> CheckCreate(const std::string& key, const std::string& parent);
-  // Adds the row `info` (kind, name, parent, labels; the times are set here) with `id`. Checks as CheckCreate again;
-  // kNotFound also if the parent is another than when its id was `parent_id` (0: no parent).
-  // Any other error than those and kResourceExhausted leaves open whether the row is there after a restart.
+  // Adds the row `info` (kind, name, parent, labels; the times are set here) with `id`. Checks as
+  // CheckCreate again; kNotFound also if the parent is another than when its id was `parent_id` (0:
+  // no parent). Any other error than those and kResourceExhausted leaves open whether the row is
+  // there after a restart.
   Status Create(uint64_t id, const Info& info, uint64_t parent_id);
 
   // kNotFound; kDataLoss.
@@ -61,8 +65,8 @@ class MetaStore {
   Result<Chain> GetChain(const std::string& key);
 
   // Turns active `key`, which must have `id`, into committed `name`. Errors as Snapshotter::Commit.
-  Status Commit(const std::string& name, const std::string& key, uint64_t id, const Snapshotter::CommitOptions& options,
-                Usage usage);
+  Status Commit(const std::string& name, const std::string& key, uint64_t id,
+                const Snapshotter::CommitOptions& options, Usage usage);
   // Returns what was there. kNotFound; kFailedPrecondition `cannot remove snapshot with child`.
   Result<Record> Remove(const std::string& key);
   // Labels only. kNotFound, kInvalidArgument.
@@ -75,7 +79,8 @@ class MetaStore {
   bolt::Stats GetStats() const { return db_->GetStats(); }
 
  private:
-  MetaStore(std::unique_ptr<bolt::Db> db, WallClock clock) : db_(std::move(db)), clock_(std::move(clock)) {}
+  MetaStore(std::unique_ptr<bolt::Db> db, WallClock clock)
+      : db_(std::move(db)), clock_(std::move(clock)) {}
 
   const std::unique_ptr<bolt::Db> db_;
   const WallClock clock_;

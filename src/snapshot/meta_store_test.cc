@@ -13,7 +13,8 @@ namespace {
 
 std::string Unhex(std::string_view hex) {
   std::string bytes;
-  for (size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  for (size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
   return bytes;
 }
 
@@ -24,13 +25,15 @@ TEST(RecordCodec, WritesTheBytesThatContainerdWrites) {
   EXPECT_EQ(Hex(EncodeVarint(1998848)), "8080f401");
   EXPECT_EQ(Hex(EncodeVarint(350)), "bc05");
   EXPECT_EQ(Hex(EncodeVarint(1027944)), "d0bd7d");
-  EXPECT_EQ(Hex(EncodeTime(ParseRfc3339("2026-11-21T01:41:30.954663603Z").value())), "010000000ee292edca38e702b3ffff");
+  EXPECT_EQ(Hex(EncodeTime(ParseRfc3339("2026-11-21T01:41:30.954663603Z").value())),
+            "010000000ee292edca38e702b3ffff");
   EXPECT_EQ(Hex(ChildKey(1, 2)), "010002");
   EXPECT_EQ(Hex(ChildKey(300, 301)), "ac0200ad02");
 }
 
 TEST(RecordCodec, ReadsWhatItWrites) {
-  for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{64}, int64_t{1} << 40, INT64_MAX, INT64_MIN}) {
+  for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{64}, int64_t{1} << 40,
+                              INT64_MAX, INT64_MIN}) {
     EXPECT_EQ(DecodeVarint(EncodeVarint(value)).value(), value);
   }
   for (const uint64_t value : {uint64_t{0}, uint64_t{127}, uint64_t{128}, UINT64_MAX}) {
@@ -39,14 +42,16 @@ TEST(RecordCodec, ReadsWhatItWrites) {
   for (const Time time : {kZeroTime, Time{0, 0}, Time{-5, 999999999}, Time{1795225290, 1}}) {
     EXPECT_EQ(DecodeTime(EncodeTime(time)).value(), time);
   }
-  EXPECT_EQ(FormatRfc3339(DecodeTime(Unhex("020000000ee292edca38e702b3003c00")).value()), "2026-11-21T01:41:30.954663603Z");
+  EXPECT_EQ(FormatRfc3339(DecodeTime(Unhex("020000000ee292edca38e702b3003c00")).value()),
+            "2026-11-21T01:41:30.954663603Z");
 }
 
 TEST(RecordCodec, DamageIsAnError) {
   for (const char* hex : {"", "80", "ffffffffffffffffff02", "ffffffffffffffffffff01"}) {
     EXPECT_TRUE(DecodeUvarint(Unhex(hex)).error().Is(Code::kDataLoss)) << hex;
   }
-  for (const char* hex : {"", "01", "030000000ee292edca38e702b3ffff", "010000000ee292edca7fffffffffff"}) {
+  for (const char* hex :
+       {"", "01", "030000000ee292edca38e702b3ffff", "010000000ee292edca7fffffffffff"}) {
     EXPECT_TRUE(DecodeTime(Unhex(hex)).error().Is(Code::kDataLoss)) << hex;
   }
 }
@@ -56,9 +61,12 @@ class MetaStoreTest : public ::testing::Test {
   void SetUp() override { Reopen(); }
   void Reopen() {
     store_.reset();
-    store_ = MetaStore::Open(temp_.Path("metadata.db"), [] { return Time{1795225290, 954663603}; }).value();
+    store_ = MetaStore::Open(temp_.Path("metadata.db"), [] {
+               return Time{1795225290, 954663603};
+             }).value();
   }
-  uint64_t Create(const std::string& key, const std::string& parent = "", Kind kind = Kind::kActive, const model::Labels& labels = {}) {
+  uint64_t Create(const std::string& key, const std::string& parent = "", Kind kind = Kind::kActive,
+                  const model::Labels& labels = {}) {
     Info info;
     info.kind = kind;
     info.name = key;
@@ -82,13 +90,16 @@ class MetaStoreTest : public ::testing::Test {
     {
       bolt::Options options;
       options.mode = bolt::Mode::kReadOnly;
-      const std::unique_ptr<bolt::Db> db = bolt::Db::Open(temp_.Path("metadata.db"), options).value();
-      EXPECT_TRUE(db->View([&](const bolt::Tx& tx) { return DumpBucket(tx.Root(), "", text); }).ok());
+      const std::unique_ptr<bolt::Db> db =
+          bolt::Db::Open(temp_.Path("metadata.db"), options).value();
+      EXPECT_TRUE(
+          db->View([&](const bolt::Tx& tx) { return DumpBucket(tx.Root(), "", text); }).ok());
     }
     Reopen();
     return text;
   }
-  static Status DumpBucket(const bolt::Bucket& bucket, const std::string& indent, std::string& text) {
+  static Status DumpBucket(const bolt::Bucket& bucket, const std::string& indent,
+                           std::string& text) {
     return bucket.ForEach([&](const bolt::Entry& entry) -> Status {
       const bool printable = entry.key[0] >= ' ';
       const std::string key = printable ? std::string(entry.key) : Hex(entry.key);
@@ -108,7 +119,8 @@ class MetaStoreTest : public ::testing::Test {
 
 TEST_F(MetaStoreTest, TheFileHasContainerdsSchema) {
   AddLayer("base");
-  Create("c1", "base", Kind::kActive, {{"containerd.io/snapshot.ref", "x"}, {"containerd.io/snapshot/empty", ""}});
+  Create("c1", "base", Kind::kActive,
+         {{"containerd.io/snapshot.ref", "x"}, {"containerd.io/snapshot/empty", ""}});
   Create("v1", "base", Kind::kView);
   EXPECT_EQ(Dump(),
             "v1 (0)\n"
@@ -226,11 +238,11 @@ TEST_F(MetaStoreTest, ADamagedRowIsReported) {
   {
     const std::unique_ptr<bolt::Db> db = bolt::Db::Open(temp_.Path("metadata.db")).value();
     ASSERT_TRUE(db->Update([](bolt::Tx& tx) -> Status {
-      bolt::Bucket version = TRY(tx.GetBucket("v1"));
-      bolt::Bucket snapshots = TRY(version.GetBucket("snapshots"));
-      bolt::Bucket row = TRY(snapshots.GetBucket("a"));
-      return row.Put("kind", "\x09");
-    }).ok());
+                    bolt::Bucket version = TRY(tx.GetBucket("v1"));
+                    bolt::Bucket snapshots = TRY(version.GetBucket("snapshots"));
+                    bolt::Bucket row = TRY(snapshots.GetBucket("a"));
+                    return row.Put("kind", "\x09");
+                  }).ok());
   }
   Reopen();
   const Result<Record> record = store_->Get("a");

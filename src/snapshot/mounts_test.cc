@@ -8,7 +8,8 @@ namespace {
 
 class DriverHarness final : public SnapshotterHarness {
  public:
-  explicit DriverHarness(const std::function<Result<std::unique_ptr<Driver>>(const std::string& root)>& open)
+  explicit DriverHarness(
+      const std::function<Result<std::unique_ptr<Driver>>(const std::string& root)>& open)
       : driver_(open(temp_.Path("root")).value()) {}
   Snapshotter& snapshotter() override { return *driver_; }
 
@@ -26,11 +27,13 @@ std::unique_ptr<SnapshotterHarness> MakeOverlay() {
 }
 
 std::unique_ptr<SnapshotterHarness> MakeNative() {
-  return std::make_unique<DriverHarness>([](const std::string& root) { return native::Open({root}); });
+  return std::make_unique<DriverHarness>(
+      [](const std::string& root) { return native::Open({root}); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotterMountContract,
-                         ::testing::Values(SnapshotterCase{"Overlay", &MakeOverlay}, SnapshotterCase{"Native", &MakeNative, false}),
+                         ::testing::Values(SnapshotterCase{"Overlay", &MakeOverlay},
+                                           SnapshotterCase{"Native", &MakeNative, false}),
                          SnapshotterCaseName);
 
 }  // namespace

@@ -28,7 +28,8 @@ Result<uint64_t> DecodeUvarint(std::string_view bytes) {
   unsigned shift = 0;
   for (const char c : bytes) {
     const auto byte = static_cast<unsigned char>(c);
-    if (shift > 63 || (shift == 63 && byte > 1)) return DataLossError("a number of more than 64 bits");
+    if (shift > 63 || (shift == 63 && byte > 1))
+      return DataLossError("a number of more than 64 bits");
     value |= static_cast<uint64_t>(byte & 0x7F) << shift;
     if (byte < 0x80) return value;
     shift += 7;
@@ -54,12 +55,14 @@ std::string EncodeTime(Time time) {
 }
 
 Result<Time> DecodeTime(std::string_view bytes) {
-  const bool known = (bytes.size() == kTimeSize && bytes[0] == 1) || (bytes.size() == kTimeSize + 1 && bytes[0] == 2);
+  const bool known = (bytes.size() == kTimeSize && bytes[0] == 1) ||
+                     (bytes.size() == kTimeSize + 1 && bytes[0] == 2);
   if (!known) return DataLossError("a time of ", bytes.size(), " bytes");
   Time time;
   time.seconds = static_cast<int64_t>(BigEndian(bytes.substr(1, 8))) + kZeroTime.seconds;
   time.nanos = static_cast<int32_t>(BigEndian(bytes.substr(9, 4)));
-  if (time.nanos < 0 || time.nanos >= 1000000000) return DataLossError("a time with ", time.nanos, " nanoseconds");
+  if (time.nanos < 0 || time.nanos >= 1000000000)
+    return DataLossError("a time with ", time.nanos, " nanoseconds");
   return time;
 }
 
@@ -69,6 +72,8 @@ std::string ChildPrefix(uint64_t parent) {
   return key;
 }
 
-std::string ChildKey(uint64_t parent, uint64_t child) { return ChildPrefix(parent) + EncodeUvarint(child); }
+std::string ChildKey(uint64_t parent, uint64_t child) {
+  return ChildPrefix(parent) + EncodeUvarint(child);
+}
 
 }  // namespace corten::snapshot

@@ -19,13 +19,15 @@ Result<uint64_t> DecodeUvarint(std::string_view bytes);
 std::string EncodeVarint(int64_t value);
 Result<int64_t> DecodeVarint(std::string_view bytes);
 
-// 15 bytes: version 1, seconds since the year 1 and nanoseconds (big endian), zone -1 for UTC. Version 2, with a byte of
-// zone seconds more, is accepted; the zone is ignored, the instant counts.
+// 15 bytes: version 1, seconds since the year 1 and nanoseconds (big endian), zone -1 for UTC.
+// Version 2, with a byte of zone seconds more, is accepted; the zone is ignored, the instant
+// counts.
 std::string EncodeTime(Time time);
 Result<Time> DecodeTime(std::string_view bytes);
 
-// Key of bucket `parents`: uvarint(parent) 00 uvarint(child). The zero byte ends the parent's number, as no uvarint but
-// that of 0 has one, and ids begin at 1: so the prefix finds all children of a parent and nobody else's.
+// Key of bucket `parents`: uvarint(parent) 00 uvarint(child). The zero byte ends the parent's
+// number, as no uvarint but that of 0 has one, and ids begin at 1: so the prefix finds all children
+// of a parent and nobody else's.
 std::string ChildKey(uint64_t parent, uint64_t child);
 std::string ChildPrefix(uint64_t parent);
 

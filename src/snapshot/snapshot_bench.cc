@@ -19,7 +19,8 @@ namespace {
 constexpr int kSnapshots = 2000;
 
 // Calls `call(key)` for each key, spread over `threads`, and prints the rate.
-Status Measure(const char* what, int threads, const std::function<bool(const std::string& key)>& call) {
+Status Measure(const char* what, int threads,
+               const std::function<bool(const std::string& key)>& call) {
   std::atomic<int> failures{0};
   std::vector<std::thread> workers;
   const auto begin = std::chrono::steady_clock::now();
@@ -31,8 +32,10 @@ Status Measure(const char* what, int threads, const std::function<bool(const std
     });
   }
   for (std::thread& worker : workers) worker.join();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  printf("%-8s %2d threads  %7.0f /s  %6.3f ms each\n", what, threads, kSnapshots / seconds, seconds * 1000 * threads / kSnapshots);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  printf("%-8s %2d threads  %7.0f /s  %6.3f ms each\n", what, threads, kSnapshots / seconds,
+         seconds * 1000 * threads / kSnapshots);
   if (failures != 0) return InternalError(failures.load(), " calls failed");
   return Ok();
 }
@@ -49,9 +52,12 @@ Status Run(const std::string& root) {
     parent = name;
   }
   for (const int threads : {1, 4, 16}) {
-    TRY(Measure("Prepare", threads, [&](const std::string& key) { return driver->Prepare(key, parent, {}).ok(); }));
-    TRY(Measure("Mounts", threads, [&](const std::string& key) { return driver->Mounts(key).ok(); }));
-    TRY(Measure("Remove", threads, [&](const std::string& key) { return driver->Remove(key).ok(); }));
+    TRY(Measure("Prepare", threads,
+                [&](const std::string& key) { return driver->Prepare(key, parent, {}).ok(); }));
+    TRY(Measure("Mounts", threads,
+                [&](const std::string& key) { return driver->Mounts(key).ok(); }));
+    TRY(Measure("Remove", threads,
+                [&](const std::string& key) { return driver->Remove(key).ok(); }));
     TRY(driver->Cleanup());
   }
   return Ok();

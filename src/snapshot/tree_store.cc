@@ -21,8 +21,10 @@ bool RowIsCertainlyAbsent(const Error& error) {
     case Code::kNotFound:
     case Code::kInvalidArgument:
     case Code::kResourceExhausted:
-    case Code::kUnavailable: return true;  // the last: refused before anything was tried
-    default: return false;
+    case Code::kUnavailable:
+      return true;  // the last: refused before anything was tried
+    default:
+      return false;
   }
 }
 }  // namespace
@@ -53,7 +55,8 @@ TreeStore::TreeStore(Dir trees, std::unique_ptr<MetaStore> rows)
     : trees_(std::move(trees)), syncer_(trees_.fd(), trees_.path()), rows_(std::move(rows)) {}
 
 Result<std::unique_ptr<TreeStore>> TreeStore::Open(const std::string& root) {
-  if (root.empty() || root[0] != '/') return InvalidArgumentError("snapshotter root ", Quoted(root), " is not absolute");
+  if (root.empty() || root[0] != '/')
+    return InvalidArgumentError("snapshotter root ", Quoted(root), " is not absolute");
   const Dir dir = TRY(Dir::Create(root, kPrivate));
   Dir trees = TRY(dir.MakeDir("snapshots", kPrivate));
   std::unique_ptr<MetaStore> rows = TRY(MetaStore::Open(dir.Path("metadata.db")));
@@ -65,18 +68,26 @@ Result<std::unique_ptr<TreeStore>> TreeStore::Open(const std::string& root) {
 }
 
 // Renames `temp` to a fresh id. An id that a killed process left without a row is passed over.
-Result<uint64_t> TreeStore::GiveId(const std::string& temp, std::vector<std::unique_ptr<Pending>>& pending) {
+Result<uint64_t> TreeStore::GiveId(const std::string& temp,
+                                   std::vector<std::unique_ptr<Pending>>& pending) {
   while (true) {
     const uint64_t id = rows_->ReserveId();
     const std::string name = StrCat(id);
     pending.push_back(std::make_unique<Pending>(*this, name));
     if (temp.empty()) return id;
-    int failed = renameat2(trees_.fd().get(), temp.c_str(), trees_.fd().get(), name.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
-    if (failed == EINVAL) {  // the filesystem cannot refuse to replace: then only an empty directory would be
-      failed = renameat(trees_.fd().get(), temp.c_str(), trees_.fd().get(), name.c_str()) == 0 ? 0 : errno;
+    int failed = renameat2(trees_.fd().get(), temp.c_str(), trees_.fd().get(), name.c_str(),
+                           RENAME_NOREPLACE) == 0
+                     ? 0
+                     : errno;
+    if (failed ==
+        EINVAL) {  // the filesystem cannot refuse to replace: then only an empty directory would be
+      failed = renameat(trees_.fd().get(), temp.c_str(), trees_.fd().get(), name.c_str()) == 0
+                   ? 0
+                   : errno;
     }
     if (failed == 0) return id;
-    if (failed != EEXIST && failed != ENOTEMPTY) return ErrnoError(failed, "rename ", trees_.Path(temp));
+    if (failed != EEXIST && failed != ENOTEMPTY)
+      return ErrnoError(failed, "rename ", trees_.Path(temp));
     pending.pop_back();
   }
 }
@@ -91,8 +102,10 @@ Result<Chain> TreeStore::Create(const Info& info, const Fill& fill) {
     std::string temp;
     if (fill) {
       char random[4];
-      if (getrandom(random, sizeof(random), 0) != static_cast<ssize_t>(sizeof(random))) return ErrnoError(errno, "getrandom");
-      temp = StrCat("new-", Hex(std::string_view(random, sizeof(random))), "-", temp_names_.fetch_add(1));
+      if (getrandom(random, sizeof(random), 0) != static_cast<ssize_t>(sizeof(random)))
+        return ErrnoError(errno, "getrandom");
+      temp = StrCat("new-", Hex(std::string_view(random, sizeof(random))), "-",
+                    temp_names_.fetch_add(1));
       pending.push_back(std::make_unique<Pending>(*this, temp));
       made = temp;
       const Dir dir = TRY(trees_.MakeDir(temp, kPrivate));
@@ -111,7 +124,8 @@ Result<Chain> TreeStore::Create(const Info& info, const Fill& fill) {
   Status done = make();
   bool absent = true;
   if (done.ok()) {
-    done = rows_->Create(chain.record.id, info, chain.parent_ids.empty() ? 0 : chain.parent_ids.front());
+    done = rows_->Create(chain.record.id, info,
+                         chain.parent_ids.empty() ? 0 : chain.parent_ids.front());
     absent = !done.ok() && RowIsCertainlyAbsent(done.error());
   }
   if (!done.ok()) {
@@ -129,15 +143,16 @@ Result<Chain> TreeStore::Create(const Info& info, const Fill& fill) {
 Status TreeStore::Remove(const std::string& key, RemoveNow now) {
   const Record record = TRY(rows_->Remove(key));
   FAILPOINT("snapshot.remove.unlisted");
-  if (now == RemoveNow::kYes) (void)trees_.RemoveTree(StrCat(record.id));  // what is left is garbage for Cleanup
+  if (now == RemoveNow::kYes)
+    (void)trees_.RemoveTree(StrCat(record.id));  // what is left is garbage for Cleanup
   FAILPOINT("snapshot.remove.done");
   return Ok();
 }
 
 Status TreeStore::Cleanup() {
   const std::lock_guard one_at_a_time(cleaning_);
-  // In this order: whoever made a directory that is listed here is still pending afterwards, or its row is there when
-  // the ids are read.
+  // In this order: whoever made a directory that is listed here is still pending afterwards, or its
+  // row is there when the ids are read.
   const std::vector<std::string> names = TRY(trees_.List());
   std::set<std::string> pending;
   {
@@ -148,7 +163,8 @@ Status TreeStore::Cleanup() {
   std::optional<Error> first;
   for (const std::string& name : names) {
     uint64_t id = 0;
-    if (pending.contains(name) || (ParseU64(name, &id) && StrCat(id) == name && ids.contains(id))) continue;
+    if (pending.contains(name) || (ParseU64(name, &id) && StrCat(id) == name && ids.contains(id)))
+      continue;
     Status removed = trees_.RemoveTree(name);
     if (!removed.ok() && !first.has_value()) first = std::move(removed).TakeError();
     FAILPOINT("snapshot.cleanup.removed");

@@ -1,16 +1,19 @@
 // Directories by id beside their rows: what drivers share that keep <root>/snapshots/<id>.
 //
 // Order (I1, I2), none of it inside a transaction:
-//   create   snapshots/new-* is filled, renamed to snapshots/<id>, snapshots/ is flushed, then the row is written.
-//            The flush (shared by all who create at that moment) stands before the row, so no row ever names a directory
-//            that a power loss forgets: ext4, xfs and btrfs log the mkdirs and the rename before it in order.
+//   create   snapshots/new-* is filled, renamed to snapshots/<id>, snapshots/ is flushed, then the
+//   row is written.
+//            The flush (shared by all who create at that moment) stands before the row, so no row
+//            ever names a directory that a power loss forgets: ext4, xfs and btrfs log the mkdirs
+//            and the rename before it in order.
 //   remove   the row goes, then the directory: at once, or by Cleanup.
-//   So a crash leaves rows with directories, and directories without rows. Those are garbage, which Cleanup deletes.
+//   So a crash leaves rows with directories, and directories without rows. Those are garbage, which
+//   Cleanup deletes.
 // A directory under way has a name or id in `pending_`, which Cleanup leaves alone.
 //
-// Threads: all methods at once. No lock is held over I/O but that of Cleanup, which one thread does at a time.
-// Kill points: snapshot.prepare.{filled,renamed,synced,done}, snapshot.commit.done, snapshot.remove.{unlisted,done},
-// snapshot.cleanup.removed.
+// Threads: all methods at once. No lock is held over I/O but that of Cleanup, which one thread does
+// at a time. Kill points: snapshot.prepare.{filled,renamed,synced,done}, snapshot.commit.done,
+// snapshot.remove.{unlisted,done}, snapshot.cleanup.removed.
 #pragma once
 
 #include <atomic>
@@ -40,14 +43,16 @@ class TreeStore {
   };
   // Puts into the empty directory (0700) what the tree begins with.
   using Fill = std::function<Status(const Dir& dir, const NewTree& what)>;
-  // Makes snapshot `info` (kind, name, parent, labels). Without `fill` it gets an id but no directory.
-  // Errors: MetaStore::CheckCreate's; fill's; kResourceExhausted. On error nothing is left behind but garbage.
+  // Makes snapshot `info` (kind, name, parent, labels). Without `fill` it gets an id but no
+  // directory. Errors: MetaStore::CheckCreate's; fill's; kResourceExhausted. On error nothing is
+  // left behind but garbage.
   Result<Chain> Create(const Info& info, const Fill& fill);
 
   // The row goes; with RemoveNow::kYes the directory too (if that fails, it is garbage).
   enum class RemoveNow { kYes, kNo };
   Status Remove(const std::string& key, RemoveNow now);
-  // Deletes everything under snapshots/ that has no row. Goes on after an error and returns the first.
+  // Deletes everything under snapshots/ that has no row. Goes on after an error and returns the
+  // first.
   Status Cleanup();
 
   MetaStore& rows() { return *rows_; }
@@ -68,8 +73,8 @@ class TreeStore {
   DirSyncer syncer_;
   const std::unique_ptr<MetaStore> rows_;
   std::atomic<uint64_t> temp_names_{0};
-  std::mutex cleaning_;         // one Cleanup at a time
-  std::mutex mutex_;            // guards pending_
+  std::mutex cleaning_;  // one Cleanup at a time
+  std::mutex mutex_;     // guards pending_
   std::set<std::string> pending_;
 };
 

@@ -1,7 +1,7 @@
-// Asks a running daemon for each rpc of the facts and prints docs/API.md: which are served, which answer UNIMPLEMENTED.
-// Usage: api_probe ADDRESS FACTS_DIR [LATER_FILE]
-// Every call carries an empty message and the namespace "api-probe"; a served rpc answers something other than
-// UNIMPLEMENTED (mostly an error about the empty message), or has not ended when the deadline comes.
+// Asks a running daemon for each rpc of the facts and prints docs/API.md: which are served, which
+// answer UNIMPLEMENTED. Usage: api_probe ADDRESS FACTS_DIR [LATER_FILE] Every call carries an empty
+// message and the namespace "api-probe"; a served rpc answers something other than UNIMPLEMENTED
+// (mostly an error about the empty message), or has not ended when the deadline comes.
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -38,14 +38,16 @@ std::vector<Rpc> ReadFacts(const std::string& directory) {
     for (std::string line; std::getline(file, line);) {
       if (line.starts_with("package ")) package = line.substr(8);
       if (line.starts_with("service ")) service = StrCat(package, ".", line.substr(8));
-      if (line.starts_with("  rpc ")) out.push_back({package, service, line.substr(6, line.find(':') - 6)});
+      if (line.starts_with("  rpc "))
+        out.push_back({package, service, line.substr(6, line.find(':') - 6)});
     }
   }
   return out;
 }
 
-// Whether somebody is there: an rpc that is not built answers UNIMPLEMENTED with no text, a service that is not
-// registered with "unknown service"; other texts come from code that looked at the message.
+// Whether somebody is there: an rpc that is not built answers UNIMPLEMENTED with no text, a service
+// that is not registered with "unknown service"; other texts come from code that looked at the
+// message.
 bool IsServed(const std::shared_ptr<grpc::Channel>& channel, const Rpc& rpc) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
@@ -78,7 +80,9 @@ bool IsServed(const std::shared_ptr<grpc::Channel>& channel, const Rpc& rpc) {
 
 // Packages that other sockets serve (shims, plugins): not the daemon's.
 bool IsDaemons(const std::string& package) {
-  return package.starts_with("containerd.services.") ? package != "containerd.services.events.ttrpc.v1" : package == "grpc.health.v1" || package == "runtime.v1";
+  return package.starts_with("containerd.services.")
+             ? package != "containerd.services.events.ttrpc.v1"
+             : package == "grpc.health.v1" || package == "runtime.v1";
 }
 
 std::map<std::string, std::string> ReadLater(const char* path) {
@@ -86,16 +90,19 @@ std::map<std::string, std::string> ReadLater(const char* path) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     const size_t space = line.find(' ');
-    if (!line.empty() && line[0] != '#' && space != std::string::npos) later[line.substr(0, space)] = line.substr(space + 1);
+    if (!line.empty() && line[0] != '#' && space != std::string::npos)
+      later[line.substr(0, space)] = line.substr(space + 1);
   }
   return later;
 }
 
 int Main(const std::string& address, const std::string& facts, const char* later_path) {
-  const std::map<std::string, std::string> later = later_path != nullptr ? ReadLater(later_path) : std::map<std::string, std::string>();
+  const std::map<std::string, std::string> later =
+      later_path != nullptr ? ReadLater(later_path) : std::map<std::string, std::string>();
   grpc::ChannelArguments arguments;
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-  const auto channel = grpc::CreateCustomChannel(StrCat("unix:", address), grpc::InsecureChannelCredentials(), arguments);
+  const auto channel = grpc::CreateCustomChannel(StrCat("unix:", address),
+                                                 grpc::InsecureChannelCredentials(), arguments);
   if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10))) {
     (void)fprintf(stderr, "api_probe: nobody listens at %s\n", address.c_str());
     return 2;
@@ -118,9 +125,15 @@ int Main(const std::string& address, const std::string& facts, const char* later
     ++(implemented ? served : missing);
     rows += StrCat("| ", rpc.service, " | ", rpc.method, " | ", note, " |\n");
   }
-  (void)printf("# What the daemon serves\n\nMade by asking a running cortend (`tests/api/write.sh`); one line for each rpc. %d served, %d not.\n\n"
-               "| service | rpc | state |\n| --- | --- | --- |\n%s", served, missing, rows.c_str());
-  if (unexplained > 0) (void)fprintf(stderr, "api_probe: %d rpcs are not served and not listed in tests/api/later.txt\n", unexplained);
+  (void)printf(
+      "# What the daemon serves\n\nMade by asking a running cortend (`tests/api/write.sh`); one "
+      "line for each rpc. %d served, %d not.\n\n"
+      "| service | rpc | state |\n| --- | --- | --- |\n%s",
+      served, missing, rows.c_str());
+  if (unexplained > 0)
+    (void)fprintf(stderr,
+                  "api_probe: %d rpcs are not served and not listed in tests/api/later.txt\n",
+                  unexplained);
   return unexplained == 0 ? 0 : 1;
 }
 

@@ -1,9 +1,9 @@
-// Any bytes as a bolt file: opened, walked, read, written. No crash, no hang, no read outside the file; and a file that the
-// full check calls sound is still sound after writing.
+// Any bytes as a bolt file: opened, walked, read, written. No crash, no hang, no read outside the
+// file; and a file that the full check calls sound is still sound after writing.
 //
-// Input: byte 0 chooses how the rest becomes a file. Even: the rest is the file, its page numbers and one meta page are put
-// right so that the interesting parts are reached. Odd: a small database made from a seed, changed at the offsets that the
-// rest names.
+// Input: byte 0 chooses how the rest becomes a file. Even: the rest is the file, its page numbers
+// and one meta page are put right so that the interesting parts are reached. Odd: a small database
+// made from a seed, changed at the offsets that the rest names.
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
@@ -66,7 +66,8 @@ class MemoryFile final : public File, public Mapping {
   }
   Result<std::shared_ptr<const Mapping>> Map(size_t size) override {
     if (size > kCapacity) return ErrnoError(ENOMEM, name_);
-    return std::shared_ptr<const Mapping>(std::shared_ptr<void>(), this);  // lives as long as the Db
+    return std::shared_ptr<const Mapping>(std::shared_ptr<void>(),
+                                          this);  // lives as long as the Db
   }
 
  private:
@@ -141,7 +142,8 @@ std::string FromBytes(std::string_view rest) {
 
 // The rest as changes (offset u16, byte) of a sound database.
 std::string FromChanges(unsigned seed, std::string_view rest) {
-  static const std::array<std::string, 4> databases{SmallDatabase(1), SmallDatabase(2), SmallDatabase(3), SmallDatabase(4)};
+  static const std::array<std::string, 4> databases{SmallDatabase(1), SmallDatabase(2),
+                                                    SmallDatabase(3), SmallDatabase(4)};
   std::string content = databases[seed % databases.size()];
   for (; rest.size() >= 3; rest.remove_prefix(3)) {
     content[LoadInt<uint16_t>(rest.data()) % content.size()] = rest[2];

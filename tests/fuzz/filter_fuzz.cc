@@ -7,7 +7,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size > 4096) return 0;
-  const auto filter = corten::model::Filter::Parse({std::string(reinterpret_cast<const char*>(data), size)});
+  const auto filter =
+      corten::model::Filter::Parse({std::string(reinterpret_cast<const char*>(data), size)});
   if (!filter.ok()) {
     if (!filter.error().Is(corten::Code::kInvalidArgument)) __builtin_trap();
     return 0;

@@ -1,5 +1,6 @@
-// Any bytes as what comes with an image from outside: documents, an archive, a hosts file, an authentication challenge.
-// No crash, no hang; what is accepted can be walked. The first byte chooses.
+// Any bytes as what comes with an image from outside: documents, an archive, a hosts file, an
+// authentication challenge. No crash, no hang; what is accepted can be walked. The first byte
+// chooses.
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -49,7 +50,7 @@ void Archive(std::string_view data) {
   const Result<model::Descriptor> index = ImportArchive(store, source, options);
   if (!index.ok()) return;
   if (!store.GetInfo(index->digest).ok()) __builtin_trap();  // the result is in the store
-  (void)Children(store, *index);                      // may be nonsense, must be an answer
+  (void)Children(store, *index);                             // may be nonsense, must be an answer
 }
 
 }  // namespace
@@ -59,10 +60,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0 || size > 65536) return 0;
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
   switch (data[0] % 4) {
-    case 0: corten::image::Documents(text); break;
-    case 1: corten::image::Archive(text); break;
+    case 0:
+      corten::image::Documents(text);
+      break;
+    case 1:
+      corten::image::Archive(text);
+      break;
     case 2:
-      // toml++ 3.3 has undefined behaviour for letters beyond ASCII in bare keys; such files are an administrator's own.
+      // toml++ 3.3 has undefined behaviour for letters beyond ASCII in bare keys; such files are an
+      // administrator's own.
       for (const char c : text) {
         if (static_cast<unsigned char>(c) > 0x7f) return 0;
       }

@@ -1,5 +1,5 @@
-// Any bytes as a compressed layer: both gzip engines and zstd answer or refuse in bounds, and the two gzip engines say the
-// same about the bytes of a stream that both accept.
+// Any bytes as a compressed layer: both gzip engines and zstd answer or refuse in bounds, and the
+// two gzip engines say the same about the bytes of a stream that both accept.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -32,7 +32,8 @@ class Source final : public corten::diff::ByteSource {
 };
 
 // nullopt: refused.
-std::optional<std::string> Inflate(std::string_view data, size_t piece, Compression compression, GzipEngine engine) {
+std::optional<std::string> Inflate(std::string_view data, size_t piece, Compression compression,
+                                   GzipEngine engine) {
   Source source(data, piece);
   auto plain = corten::diff::OpenDecompressor(source, compression, engine);
   if (!plain.ok()) std::abort();
@@ -59,6 +60,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto other = Inflate(bytes, piece, Compression::kGzip, GzipEngine::kZlib);
   if (whole != pieces) std::abort();
   if (whole.has_value() && other.has_value() && *whole != *other) std::abort();
-  if (Inflate(bytes, SIZE_MAX, Compression::kZstd, GzipEngine::kBest) != Inflate(bytes, piece, Compression::kZstd, GzipEngine::kBest)) std::abort();
+  if (Inflate(bytes, SIZE_MAX, Compression::kZstd, GzipEngine::kBest) !=
+      Inflate(bytes, piece, Compression::kZstd, GzipEngine::kBest))
+    std::abort();
   return 0;
 }

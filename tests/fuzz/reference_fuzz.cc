@@ -1,5 +1,5 @@
-// Any bytes as an image reference: no crash; what is accepted is written back as it was read, and Docker's long form of a
-// name is its own long form.
+// Any bytes as an image reference: no crash; what is accepted is written back as it was read, and
+// Docker's long form of a name is its own long form.
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto full = corten::model::NormalizeDockerReference(text);
   if (full.ok()) {
     const auto again = corten::model::NormalizeDockerReference(*full);
-    if (!again.ok() || *again != *full || !corten::model::ParseReference(*full).ok()) __builtin_trap();
+    if (!again.ok() || *again != *full || !corten::model::ParseReference(*full).ok())
+      __builtin_trap();
   }
   (void)corten::model::ParsePlatform(text);
   return 0;

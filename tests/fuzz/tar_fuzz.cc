@@ -1,5 +1,5 @@
-// Any bytes as an archive, in pieces of any size: the reader answers or refuses, in bounds, and says the same whatever the
-// pieces are.
+// Any bytes as an archive, in pieces of any size: the reader answers or refuses, in bounds, and
+// says the same whatever the pieces are.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

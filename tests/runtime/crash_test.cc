@@ -1,8 +1,10 @@
-// The daemon is killed at each failpoint of the runtime; the next one finds nothing lost and leaves nothing behind.
+// The daemon is killed at each failpoint of the runtime; the next one finds nothing lost and leaves
+// nothing behind.
 //
-// The victim is this program again, in the same directories, running DISABLED_Victim with CORTEN_KILL_AT set. Afterwards
-// the test itself plays the next daemon. What may be left is either a task that works or nothing at all: the fixture's end
-// looks for shims, mounts, cgroups, bundles, sockets and runc's state.
+// The victim is this program again, in the same directories, running DISABLED_Victim with
+// CORTEN_KILL_AT set. Afterwards the test itself plays the next daemon. What may be left is either
+// a task that works or nothing at all: the fixture's end looks for shims, mounts, cgroups, bundles,
+// sockets and runc's state.
 #include <csignal>
 
 #include "base/spawn.h"
@@ -48,7 +50,8 @@ class Crash : public RuntimeFixture, public testing::WithParamInterface<const ch
     options.args = {"/proc/self/exe", "--gtest_filter=Victim.*", "--gtest_also_run_disabled_tests"};
     std::vector<std::string> env;
     for (char** entry = environ; *entry != nullptr; ++entry) {
-      if (std::string(*entry).rfind("GTEST_", 0) != 0) env.emplace_back(*entry);  // its results are not ours
+      if (std::string(*entry).rfind("GTEST_", 0) != 0)
+        env.emplace_back(*entry);  // its results are not ours
     }
     env.push_back("CORTEN_TEST_SCRATCH=" + dir_.path());
     env.push_back("CORTEN_KILL_AT=" + point);
@@ -84,19 +87,24 @@ class Crash : public RuntimeFixture, public testing::WithParamInterface<const ch
 using CrashInLife = Crash;
 TEST_P(CrashInLife, LeavesATaskThatWorksOrNothing) {
   const std::string point = GetParam();
-  if (point == "runtime.create.socket_bound" && !Own()) return;   // a foreign launcher binds its own socket
-  if (point == "runtime.create.shim_answered" && Own()) return;   // ours is started without a launcher
+  if (point == "runtime.create.socket_bound" && !Own())
+    return;  // a foreign launcher binds its own socket
+  if (point == "runtime.create.shim_answered" && Own())
+    return;  // ours is started without a launcher
   ASSERT_NO_FATAL_FAILURE(KillDaemonAt(point));
   const TaskKey task = AddContainer("c1", {"sleep", "1000"});
   (void)Reopen();
   ExpectWholeOrGone(task);
   EXPECT_TRUE(Create(task).ok()) << "the name is free";
 }
-INSTANTIATE_TEST_SUITE_P(All, CrashInLife,
-                         testing::Values("runtime.create.bundle_hidden", "runtime.create.bundle_made", "runtime.create.socket_bound",
-                                         "runtime.create.shim_answered", "runtime.create.shim_started", "runtime.create.shim_connected",
-                                         "runtime.create.created", "runtime.delete.deleted", "runtime.delete.shut_down",
-                                         "runtime.delete.bundle_hidden", "runtime.delete.work_hidden", "runtime.delete.removed"));
+INSTANTIATE_TEST_SUITE_P(
+    All, CrashInLife,
+    testing::Values("runtime.create.bundle_hidden", "runtime.create.bundle_made",
+                    "runtime.create.socket_bound", "runtime.create.shim_answered",
+                    "runtime.create.shim_started", "runtime.create.shim_connected",
+                    "runtime.create.created", "runtime.delete.deleted", "runtime.delete.shut_down",
+                    "runtime.delete.bundle_hidden", "runtime.delete.work_hidden",
+                    "runtime.delete.removed"));
 
 using CrashInCleanup = Crash;
 TEST_P(CrashInCleanup, IsFinishedByTheNextDaemon) {
@@ -106,7 +114,8 @@ TEST_P(CrashInCleanup, IsFinishedByTheNextDaemon) {
   EXPECT_EQ(State({task, {}}).error().code(), Code::kNotFound);
   EXPECT_FALSE(BundleExists(task));
 }
-INSTANTIATE_TEST_SUITE_P(All, CrashInCleanup, testing::Values("runtime.dead.deleted", "runtime.dead.told"));
+INSTANTIATE_TEST_SUITE_P(All, CrashInCleanup,
+                         testing::Values("runtime.dead.deleted", "runtime.dead.told"));
 
 using CrashInRecovery = Crash;
 TEST_P(CrashInRecovery, IsFinishedByTheNextDaemon) {
@@ -114,7 +123,8 @@ TEST_P(CrashInRecovery, IsFinishedByTheNextDaemon) {
   const TaskKey task = AddContainer("old", {"sleep", "1000"});
   ASSERT_TRUE(Create(task).ok());
   ASSERT_TRUE(StartInit(task).ok());
-  const bool dead = point.ends_with(".deleted") || point.ends_with(".told") || point.ends_with(".removed");
+  const bool dead =
+      point.ends_with(".deleted") || point.ends_with(".told") || point.ends_with(".removed");
   if (dead) {
     const int shim = ShimPid(task);
     CloseDaemon();
@@ -127,8 +137,9 @@ TEST_P(CrashInRecovery, IsFinishedByTheNextDaemon) {
   ExpectWholeOrGone(task);
 }
 INSTANTIATE_TEST_SUITE_P(All, CrashInRecovery,
-                         testing::Values("runtime.recover.begin", "runtime.recover.connected", "runtime.recover.adopted",
-                                         "runtime.recover.deleted", "runtime.recover.told", "runtime.recover.removed"));
+                         testing::Values("runtime.recover.begin", "runtime.recover.connected",
+                                         "runtime.recover.adopted", "runtime.recover.deleted",
+                                         "runtime.recover.told", "runtime.recover.removed"));
 
 }  // namespace
 }  // namespace corten::runtime

@@ -49,30 +49,37 @@ json Mounts() {
   const auto mount = [](const char* at, const char* type, std::vector<std::string> options) {
     return json{{"destination", at}, {"type", type}, {"source", type}, {"options", options}};
   };
-  return json::array({mount("/proc", "proc", {"nosuid", "noexec", "nodev"}),
-                      mount("/dev", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}),
-                      mount("/dev/pts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}),
-                      mount("/sys", "sysfs", {"nosuid", "noexec", "nodev", "ro"})});
+  return json::array(
+      {mount("/proc", "proc", {"nosuid", "noexec", "nodev"}),
+       mount("/dev", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}),
+       mount("/dev/pts", "devpts",
+             {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}),
+       mount("/sys", "sysfs", {"nosuid", "noexec", "nodev", "ro"})});
 }
 
 }  // namespace
 
 // --- FakeContainers ---
 
-Result<metadata::Container> FakeContainers::Get(const model::Namespace& ns, const model::ContainerId& id) {
+Result<metadata::Container> FakeContainers::Get(const model::Namespace& ns,
+                                                const model::ContainerId& id) {
   const std::lock_guard lock(mutex_);
   const auto found = rows_.find({ns, id});
-  if (found == rows_.end()) return NotFoundError("container ", Quoted(id.str()), " in namespace ", Quoted(ns.str()));
+  if (found == rows_.end())
+    return NotFoundError("container ", Quoted(id.str()), " in namespace ", Quoted(ns.str()));
   return found->second;
 }
-Result<std::vector<metadata::Container>> FakeContainers::List(const model::Namespace&, const metadata::Filters&) {
+Result<std::vector<metadata::Container>> FakeContainers::List(const model::Namespace&,
+                                                              const metadata::Filters&) {
   return UnimplementedError("list");
 }
-Result<metadata::Container> FakeContainers::Create(const model::Scope& scope, metadata::Container container) {
+Result<metadata::Container> FakeContainers::Create(const model::Scope& scope,
+                                                   metadata::Container container) {
   const std::lock_guard lock(mutex_);
   return rows_.insert_or_assign({scope.ns, container.id}, container).first->second;
 }
-Result<metadata::Container> FakeContainers::Update(const model::Scope&, metadata::Container, const metadata::FieldPaths&) {
+Result<metadata::Container> FakeContainers::Update(const model::Scope&, metadata::Container,
+                                                   const metadata::FieldPaths&) {
   return UnimplementedError("update");
 }
 Status FakeContainers::Delete(const model::Scope& scope, const model::ContainerId& id) {
@@ -102,7 +109,8 @@ bool EventRecorder::Await(TaskEvent::Kind kind, const ProcessKey& process, size_
   std::unique_lock lock(mutex_);
   return changed_.wait_for(lock, kPatience, [&] {
     size_t found = 0;
-    for (const TaskEvent& event : seen_) found += event.kind == kind && event.process == process ? 1 : 0;
+    for (const TaskEvent& event : seen_)
+      found += event.kind == kind && event.process == process ? 1 : 0;
     return found >= count;
   });
 }
@@ -110,12 +118,14 @@ bool EventRecorder::Await(TaskEvent::Kind kind, const ProcessKey& process, size_
 size_t EventRecorder::Count(TaskEvent::Kind kind, const ProcessKey& process) {
   const std::lock_guard lock(mutex_);
   size_t found = 0;
-  for (const TaskEvent& event : seen_) found += event.kind == kind && event.process == process ? 1 : 0;
+  for (const TaskEvent& event : seen_)
+    found += event.kind == kind && event.process == process ? 1 : 0;
   return found;
 }
 
 std::vector<std::string> EventRecorder::Story(const TaskKey& task) {
-  static const char* const kNames[] = {"create", "start", "exit", "delete", "exec-added", "exec-started"};
+  static const char* const kNames[] = {"create", "start",      "exit",
+                                       "delete", "exec-added", "exec-started"};
   std::vector<std::string> story;
   const std::lock_guard lock(mutex_);
   for (const TaskEvent& event : seen_) {
@@ -150,9 +160,11 @@ void RuntimeFixture::SetUp() {
 
 void RuntimeFixture::MakeRootfs() {
   fs::create_directories(dir_ / "rootfs/bin");
-  for (const char* name : {"proc", "dev", "sys", "tmp", "etc"}) fs::create_directories((dir_ / "rootfs/") + name);
+  for (const char* name : {"proc", "dev", "sys", "tmp", "etc"})
+    fs::create_directories((dir_ / "rootfs/") + name);
   fs::copy_file("/bin/busybox", dir_ / "rootfs/bin/busybox");
-  for (const char* name : {"sh", "true", "sleep", "echo", "cat", "kill", "ls"}) fs::create_symlink("busybox", (dir_ / "rootfs/bin/") + name);
+  for (const char* name : {"sh", "true", "sleep", "echo", "cat", "kill", "ls"})
+    fs::create_symlink("busybox", (dir_ / "rootfs/bin/") + name);
 }
 
 void RuntimeFixture::TearDown() {
@@ -170,14 +182,17 @@ void RuntimeFixture::TearDown() {
   CloseDaemon();
   EXPECT_TRUE(Eventually([&] { return Shims(dir_.path()).empty(); })) << "a shim is left";
   EXPECT_EQ(Leaks(), std::vector<std::string>());
-  for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup")) (void)rmdir((entry.path() / group_).c_str());
+  for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup"))
+    (void)rmdir((entry.path() / group_).c_str());
 }
 
 void RuntimeFixture::OpenDaemon() {
-  exchange_.emplace([](const model::Any&, const std::vector<std::string>&) { return std::nullopt; });
+  exchange_.emplace(
+      [](const model::Any&, const std::vector<std::string>&) { return std::nullopt; });
   events_.emplace(*exchange_);
   control_ = std::make_unique<Executor>("control", Executor::Limits{.threads = 16, .queue = 4096});
-  auto tasks = Tasks::Open(settings_, {.containers = &containers_, .exchange = &*exchange_, .control = control_.get()});
+  auto tasks = Tasks::Open(
+      settings_, {.containers = &containers_, .exchange = &*exchange_, .control = control_.get()});
   ASSERT_TRUE(tasks.ok()) << tasks.error().text();
   tasks_ = std::move(*tasks);
   (void)unlink(settings_.shim.ttrpc_address.c_str());
@@ -198,22 +213,26 @@ RecoveryReport RuntimeFixture::Reopen() {
   OpenDaemon();
   auto report = tasks_->Recover();
   EXPECT_TRUE(report.ok());
-  for (const std::string& trouble : report.ok() ? report->troubles : std::vector<std::string>()) std::cerr << "recovery: " << trouble << "\n";
+  for (const std::string& trouble : report.ok() ? report->troubles : std::vector<std::string>())
+    std::cerr << "recovery: " << trouble << "\n";
   return report.ok() ? *report : RecoveryReport{};
 }
 
 std::string RuntimeFixture::ProcessJson(const std::vector<std::string>& args, bool terminal) {
-  return json{{"terminal", terminal},
-              {"user", {{"uid", 0}, {"gid", 0}}},
-              {"args", args},
-              {"env", {"PATH=/bin"}},
-              {"cwd", "/"},
-              {"capabilities", {{"bounding", {"CAP_KILL"}}, {"effective", {"CAP_KILL"}}, {"permitted", {"CAP_KILL"}}}},
-              {"noNewPrivileges", true}}
+  return json{
+      {"terminal", terminal},
+      {"user", {{"uid", 0}, {"gid", 0}}},
+      {"args", args},
+      {"env", {"PATH=/bin"}},
+      {"cwd", "/"},
+      {"capabilities",
+       {{"bounding", {"CAP_KILL"}}, {"effective", {"CAP_KILL"}}, {"permitted", {"CAP_KILL"}}}},
+      {"noNewPrivileges", true}}
       .dump();
 }
 
-TaskKey RuntimeFixture::AddContainer(const std::string& id, const std::vector<std::string>& args, const Extra& extra) {
+TaskKey RuntimeFixture::AddContainer(const std::string& id, const std::vector<std::string>& args,
+                                     const Extra& extra) {
   json namespaces = json::array({{{"type", "ipc"}}, {{"type", "uts"}}, {{"type", "mount"}}});
   if (!extra.shared_pids) namespaces.push_back({{"type", "pid"}});
   json spec{{"ociVersion", "1.0.2"},
@@ -227,7 +246,8 @@ TaskKey RuntimeFixture::AddContainer(const std::string& id, const std::vector<st
   options.set_root(dir_ / "runc");
   metadata::Container row;
   row.id = model::ContainerId(id);
-  row.runtime = {"io.containerd.runc.v2", model::Any{std::string(wire::kRuncOptionsType), options.SerializeAsString()}};
+  row.runtime = {"io.containerd.runc.v2",
+                 model::Any{std::string(wire::kRuncOptionsType), options.SerializeAsString()}};
   row.spec = model::Any{std::string(wire::kSpecType), spec.dump()};
   (void)containers_.Create({ns_, {}}, row).value();
   return {ns_, row.id};
@@ -254,7 +274,8 @@ Result<T> Awaited(F call) {
     shared->changed.notify_all();
   }));
   std::unique_lock lock(shared->mutex);
-  if (!shared->changed.wait_for(lock, std::chrono::seconds(30), [&] { return shared->result.has_value(); })) {
+  if (!shared->changed.wait_for(lock, std::chrono::seconds(30),
+                                [&] { return shared->result.has_value(); })) {
     return DeadlineExceededError("the test waited in vain");
   }
   return std::move(*shared->result);
@@ -267,8 +288,10 @@ Result<uint32_t> RuntimeFixture::Create(CreateRequest request) {
 Result<uint32_t> RuntimeFixture::Start(const ProcessKey& process) {
   return Awaited<uint32_t>([&](auto done) { tasks_->Start(call_, process, done); });
 }
-Status RuntimeFixture::Exec(const ProcessKey& process, const std::vector<std::string>& args, const Stdio& io) {
-  ExecRequest request{process, io, model::Any{std::string(wire::kProcessType), ProcessJson(args, io.terminal)}};
+Status RuntimeFixture::Exec(const ProcessKey& process, const std::vector<std::string>& args,
+                            const Stdio& io) {
+  ExecRequest request{process, io,
+                      model::Any{std::string(wire::kProcessType), ProcessJson(args, io.terminal)}};
   return Awaited<void>([&](auto done) { tasks_->Exec(call_, request, done); });
 }
 Status RuntimeFixture::Kill(const ProcessKey& process, uint32_t signal, bool all) {
@@ -319,7 +342,8 @@ std::vector<std::string> RuntimeFixture::Leaks() {
   std::vector<std::string> leaks;
   const auto table = os::ReadMountInfo();
   if (table.ok()) {
-    for (const auto& mount : os::MountsAtOrBelow(*table, dir_.path())) leaks.push_back("mount " + mount.mount_point);
+    for (const auto& mount : os::MountsAtOrBelow(*table, dir_.path()))
+      leaks.push_back("mount " + mount.mount_point);
   }
   std::error_code error;
   for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup")) {
@@ -327,7 +351,8 @@ std::vector<std::string> RuntimeFixture::Leaks() {
       if (below.is_directory()) leaks.push_back("cgroup " + below.path().string());
     }
   }
-  std::vector<std::string> trees = {settings_.state + "/test", settings_.root + "/test", dir_ / "runc/test"};
+  std::vector<std::string> trees = {settings_.state + "/test", settings_.root + "/test",
+                                    dir_ / "runc/test"};
   // Go's shim sometimes ends before it has removed its socket.
   if (!settings_.shim.own_shim.empty()) trees.push_back(dir_ / "s");
   for (const std::string& tree : trees) {

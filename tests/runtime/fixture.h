@@ -1,7 +1,9 @@
-// What every runtime test needs: an own root, state, sockets and cgroup, a busybox rootfs, specs, and Tasks made to wait.
+// What every runtime test needs: an own root, state, sockets and cgroup, a busybox rootfs, specs,
+// and Tasks made to wait.
 //
-// The shim under test: CORTEN_TEST_SHIM (a path), started through its `start` action; without it Corten's own, started
-// directly, whose path the build compiles in. The OCI runtime is the machine's runc. Needs root.
+// The shim under test: CORTEN_TEST_SHIM (a path), started through its `start` action; without it
+// Corten's own, started directly, whose path the build compiles in. The OCI runtime is the
+// machine's runc. Needs root.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -28,10 +30,14 @@ namespace corten::runtime {
 // Container rows in memory; writes through the contract are not needed here.
 class FakeContainers final : public metadata::ContainerStore {
  public:
-  Result<metadata::Container> Get(const model::Namespace& ns, const model::ContainerId& id) override;
-  Result<std::vector<metadata::Container>> List(const model::Namespace& ns, const metadata::Filters& filters) override;
-  Result<metadata::Container> Create(const model::Scope& scope, metadata::Container container) override;
-  Result<metadata::Container> Update(const model::Scope& scope, metadata::Container container, const metadata::FieldPaths& paths) override;
+  Result<metadata::Container> Get(const model::Namespace& ns,
+                                  const model::ContainerId& id) override;
+  Result<std::vector<metadata::Container>> List(const model::Namespace& ns,
+                                                const metadata::Filters& filters) override;
+  Result<metadata::Container> Create(const model::Scope& scope,
+                                     metadata::Container container) override;
+  Result<metadata::Container> Update(const model::Scope& scope, metadata::Container container,
+                                     const metadata::FieldPaths& paths) override;
   Status Delete(const model::Scope& scope, const model::ContainerId& id) override;
 
  private:
@@ -76,8 +82,11 @@ class RuntimeFixture : public testing::Test {
     bool shared_pids = false;
     std::map<std::string, std::string> annotations;
   };
-  TaskKey AddContainer(const std::string& id, const std::vector<std::string>& args) { return AddContainer(id, args, Extra{}); }
-  TaskKey AddContainer(const std::string& id, const std::vector<std::string>& args, const Extra& extra);
+  TaskKey AddContainer(const std::string& id, const std::vector<std::string>& args) {
+    return AddContainer(id, args, Extra{});
+  }
+  TaskKey AddContainer(const std::string& id, const std::vector<std::string>& args,
+                       const Extra& extra);
   void DropContainer(const TaskKey& task) { (void)containers_.Delete({task.ns, {}}, task.id); }
   CreateRequest RequestFor(const TaskKey& task);
   static std::string ProcessJson(const std::vector<std::string>& args, bool terminal);
@@ -87,7 +96,8 @@ class RuntimeFixture : public testing::Test {
   Result<uint32_t> Create(CreateRequest request);
   Result<uint32_t> Start(const ProcessKey& process);
   Result<uint32_t> StartInit(const TaskKey& task) { return Start({task, {}}); }
-  Status Exec(const ProcessKey& process, const std::vector<std::string>& args, const Stdio& io = {});
+  Status Exec(const ProcessKey& process, const std::vector<std::string>& args,
+              const Stdio& io = {});
   Status Kill(const ProcessKey& process, uint32_t signal, bool all = false);
   Result<ExitInfo> Delete(const TaskKey& task);
   Result<ExitInfo> DeleteProcess(const ProcessKey& process);
@@ -132,13 +142,15 @@ class RuntimeFixture : public testing::Test {
   // Pid of the shim that was started for `task` (it stands in its bundle); -1: none.
   int ShimPid(const TaskKey& task);
   bool BundleExists(const TaskKey& task);
-  // Waits until `done` says so, looking every few ms (for states of other processes that nobody announces).
+  // Waits until `done` says so, looking every few ms (for states of other processes that nobody
+  // announces).
   static bool Eventually(const std::function<bool()>& done);
   // Names of mounts and cgroups of this test that are still there.
   std::vector<std::string> Leaks();
 
   const ScratchDir dir_;
-  const std::string group_ = "corten-test-" + dir_.path().substr(dir_.path().size() - 6);  // parent cgroup
+  const std::string group_ =
+      "corten-test-" + dir_.path().substr(dir_.path().size() - 6);  // parent cgroup
   FakeContainers containers_;
   std::optional<events::Exchange> exchange_;
   std::optional<EventRecorder> events_;

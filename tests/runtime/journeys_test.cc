@@ -39,7 +39,8 @@ TEST_F(Journeys, AContainerLivesFromCreateToDelete) {
   EXPECT_EQ(deleted->pid, *pid);
   EXPECT_FALSE(BundleExists(task));
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
-  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exit=7", "delete"}));
+  EXPECT_EQ(events_->Story(task),
+            (std::vector<std::string>{"create", "start", "exit=7", "delete"}));
   EXPECT_EQ(State({task, {}}).error().WireText(), "task c1 not found");
 }
 
@@ -81,7 +82,8 @@ TEST_F(Journeys, AnExecRunsBesideInitAndTellsItsOwnExit) {
   ASSERT_FALSE(gone.ok());
   EXPECT_EQ(gone.error().WireText(), "process does not exist e1: not found");
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, exec));
-  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exec-added e1", "exec-started e1", "exit e1=3"}));
+  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exec-added e1",
+                                                            "exec-started e1", "exit e1=3"}));
 }
 
 TEST_F(Journeys, ExecsEndBeforeTheirContainer) {
@@ -97,7 +99,8 @@ TEST_F(Journeys, ExecsEndBeforeTheirContainer) {
   ASSERT_TRUE(Kill({task, {}}, SIGKILL).ok());
   ASSERT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}));
   EXPECT_EQ(events_->Story(task).back(), "exit=137");
-  for (const char* id : {"e1", "e2", "e3"}) EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, model::ExecId(id)}), 1u);
+  for (const char* id : {"e1", "e2", "e3"})
+    EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, model::ExecId(id)}), 1u);
 }
 
 TEST_F(Journeys, AWaitOutstandingAcrossDeleteIsAnswered) {
@@ -119,7 +122,8 @@ TEST_F(Journeys, ARunningTaskIsNotDeleted) {
   const auto deleted = Delete(task);
   ASSERT_FALSE(deleted.ok());
   EXPECT_EQ(deleted.error().code(), Code::kUnknown);
-  EXPECT_NE(deleted.error().text().find("cannot delete a running process"), std::string::npos) << deleted.error().text();
+  EXPECT_NE(deleted.error().text().find("cannot delete a running process"), std::string::npos)
+      << deleted.error().text();
   EXPECT_EQ(State({task, {}})->status, ProcessStatus::kRunning);
 }
 
@@ -142,7 +146,8 @@ TEST_F(Journeys, AFrozenContainerSaysSoAndThaws) {
   EXPECT_EQ(tasks_->List(ns_).at(0).status, ProcessStatus::kPaused);
   const Status exec = Exec({task, model::ExecId("e1")}, {"true"});
   ASSERT_FALSE(exec.ok());
-  EXPECT_NE(exec.error().text().find("cannot exec in a paused state"), std::string::npos) << exec.error().text();
+  EXPECT_NE(exec.error().text().find("cannot exec in a paused state"), std::string::npos)
+      << exec.error().text();
   ASSERT_TRUE(Resume(task).ok());
   EXPECT_EQ(State({task, {}})->status, ProcessStatus::kRunning);
 }
@@ -175,11 +180,13 @@ TEST_F(Journeys, MetricsComeForTheTasksAskedFor) {
   tasks_->Metrics(ns_, nullptr, all.Callback());
   EXPECT_EQ(all.Get()->size(), 2u);
   Pending<std::vector<Metric>> one;
-  tasks_->Metrics(ns_, [](const model::ContainerId& id) { return id.str() == "c1"; }, one.Callback());
+  tasks_->Metrics(
+      ns_, [](const model::ContainerId& id) { return id.str() == "c1"; }, one.Callback());
   const auto metrics = one.Get();
   ASSERT_EQ(metrics->size(), 1u);
   EXPECT_EQ(metrics->at(0).id.str(), "c1");
-  EXPECT_TRUE(metrics->at(0).data.type_url.starts_with("io.containerd.cgroups.v")) << metrics->at(0).data.type_url;
+  EXPECT_TRUE(metrics->at(0).data.type_url.starts_with("io.containerd.cgroups.v"))
+      << metrics->at(0).data.type_url;
   EXPECT_FALSE(metrics->at(0).data.value.empty());
 }
 
@@ -233,7 +240,9 @@ TEST_F(Journeys, TheSameNameCanBeUsedAgainAtOnce) {
 TEST_F(Journeys, TwentyLifecyclesAtOnceEachTellOneOfEverything) {
   std::vector<std::thread> threads;
   std::vector<TaskKey> keys;
-  for (int i = 0; i < 20; ++i) keys.push_back(AddContainer("c" + std::to_string(i), {"sh", "-c", "exit " + std::to_string(i)}));
+  for (int i = 0; i < 20; ++i)
+    keys.push_back(
+        AddContainer("c" + std::to_string(i), {"sh", "-c", "exit " + std::to_string(i)}));
   for (int i = 0; i < 20; ++i) {
     threads.emplace_back([this, i, task = keys[static_cast<size_t>(i)]] {
       const auto created = Create(task);
@@ -251,7 +260,8 @@ TEST_F(Journeys, TwentyLifecyclesAtOnceEachTellOneOfEverything) {
   for (int i = 0; i < 20; ++i) {
     const TaskKey& task = keys[static_cast<size_t>(i)];
     EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
-    EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exit=" + std::to_string(i), "delete"}));
+    EXPECT_EQ(events_->Story(task),
+              (std::vector<std::string>{"create", "start", "exit=" + std::to_string(i), "delete"}));
   }
   EXPECT_TRUE(tasks_->List(ns_).empty());
 }

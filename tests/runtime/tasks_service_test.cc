@@ -1,4 +1,7 @@
-// The Tasks service over gRPC: what a client reads, word for word as from containerd 2.3.4 (tasks_golden.txt).
+// The Tasks service over gRPC: what a client reads, word for word as from containerd 2.3.4
+// (tasks_golden.txt).
+#include "services/tasks_service.h"
+
 #include <dirent.h>
 #include <grpcpp/grpcpp.h>
 
@@ -10,7 +13,6 @@
 
 #include "containerd/services/tasks/v1/tasks.grpc.pb.h"
 #include "fixture.h"
-#include "services/tasks_service.h"
 #include "wire/any_types.h"
 
 namespace corten::runtime {
@@ -37,17 +39,20 @@ class TasksService : public RuntimeFixture {
     builder.RegisterService(service_.get());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
-    stub_ = pb::Tasks::NewStub(grpc::CreateChannel("unix://" + (dir_ / "d.sock"), grpc::InsecureChannelCredentials()));
+    stub_ = pb::Tasks::NewStub(
+        grpc::CreateChannel("unix://" + (dir_ / "d.sock"), grpc::InsecureChannelCredentials()));
   }
   void TearDown() override {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(5));
+    if (server_ != nullptr)
+      server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(5));
     server_.reset();
     RuntimeFixture::TearDown();
   }
 
   // Calls METHOD and notes what came back, with pids and times blotted out.
   template <typename Request, typename Response>
-  void Say(const std::string& what, grpc::Status (pb::Tasks::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+  void Say(const std::string& what,
+           grpc::Status (pb::Tasks::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
            const Request& request, bool in_namespace = true) {
     grpc::ClientContext context;
     if (in_namespace) context.AddMetadata("containerd-namespace", ns_.str());
@@ -75,7 +80,8 @@ class TasksService : public RuntimeFixture {
     request.set_container_id(container);
     return request;
   }
-  void SayCreate(const std::string& id, const std::string& runtime = "", const std::string& source = "") {
+  void SayCreate(const std::string& id, const std::string& runtime = "",
+                 const std::string& source = "") {
     auto request = Task<pb::CreateTaskRequest>(id);
     request.set_runtime_path(runtime);
     auto* mount = request.add_rootfs();
@@ -98,11 +104,15 @@ class TasksService : public RuntimeFixture {
   void SayStart(const std::string& id, const std::string& exec) {
     Say("start " + id + " " + exec, &pb::Tasks::Stub::Start, Process<pb::StartRequest>(id, exec));
   }
-  void SayDelete(const std::string& id) { Say("delete " + id, &pb::Tasks::Stub::Delete, Task<pb::DeleteTaskRequest>(id)); }
-  void SayDeleteProcess(const std::string& id, const std::string& exec) {
-    Say("delete-process " + id + " " + exec, &pb::Tasks::Stub::DeleteProcess, Process<pb::DeleteProcessRequest>(id, exec));
+  void SayDelete(const std::string& id) {
+    Say("delete " + id, &pb::Tasks::Stub::Delete, Task<pb::DeleteTaskRequest>(id));
   }
-  void SayExec(const std::string& id, const std::string& exec, const std::string& program = "true") {
+  void SayDeleteProcess(const std::string& id, const std::string& exec) {
+    Say("delete-process " + id + " " + exec, &pb::Tasks::Stub::DeleteProcess,
+        Process<pb::DeleteProcessRequest>(id, exec));
+  }
+  void SayExec(const std::string& id, const std::string& exec,
+               const std::string& program = "true") {
     auto request = Process<pb::ExecProcessRequest>(id, exec);
     request.mutable_spec()->set_type_url(std::string(wire::kProcessType));
     request.mutable_spec()->set_value(ProcessJson({program}, false));
@@ -161,8 +171,10 @@ void TasksService::TellExecs() {
   SayDeleteProcess("p1", "e1");
   SayExec("p1", "e2", "nosuch");
   SayStart("p1", "e2");
-  // What an exec is after a failed start is the shim's affair: Go's says created, ours stopped with 255.
-  const Result<ExitInfo> exit = RuntimeFixture::Wait({{ns_, model::ContainerId("p1")}, model::ExecId("e2")});
+  // What an exec is after a failed start is the shim's affair: Go's says created, ours stopped with
+  // 255.
+  const Result<ExitInfo> exit =
+      RuntimeFixture::Wait({{ns_, model::ContainerId("p1")}, model::ExecId("e2")});
   EXPECT_TRUE(exit.ok()) << exit.error().text();
   EXPECT_TRUE(DeleteProcess({{ns_, model::ContainerId("p1")}, model::ExecId("e2")}).ok());
 }
@@ -217,11 +229,12 @@ TEST_F(TasksService, ParksWaitsWithoutThreads) {
   for (size_t i = 0; i < kWaits; ++i) {
     parked.push_back(std::make_unique<Parked>());
     parked.back()->context.AddMetadata("containerd-namespace", ns_.str());
-    stub_->async()->Wait(&parked.back()->context, &request, &parked.back()->response, [&](const grpc::Status& status) {
-      const std::lock_guard lock(mutex);
-      ++(status.ok() ? exited : canceled);
-      changed.notify_all();
-    });
+    stub_->async()->Wait(&parked.back()->context, &request, &parked.back()->response,
+                         [&](const grpc::Status& status) {
+                           const std::lock_guard lock(mutex);
+                           ++(status.ok() ? exited : canceled);
+                           changed.notify_all();
+                         });
   }
   ASSERT_TRUE(StartInit(task).ok());
   EXPECT_LT(Threads(), before + 40) << "gRPC and the executors may start a few";

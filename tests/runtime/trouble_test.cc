@@ -12,7 +12,8 @@ namespace {
 
 using Trouble = RuntimeFixture;
 
-// The last `count` lines: what came before may have been told to the earlier daemon or, kept by the shim, to this one.
+// The last `count` lines: what came before may have been told to the earlier daemon or, kept by the
+// shim, to this one.
 std::vector<std::string> EndOf(std::vector<std::string> story, size_t count) {
   if (story.size() > count) story.erase(story.begin(), story.end() - static_cast<ptrdiff_t>(count));
   return story;
@@ -31,7 +32,8 @@ TEST_F(Trouble, AKilledShimIsTheEndOfItsContainerToldOnce) {
   ASSERT_TRUE(exit.ok()) << exit.error().text();
   EXPECT_EQ(exit->status, 137u);
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
-  EXPECT_EQ(events_->Story(task), (std::vector<std::string>{"create", "start", "exit=137", "delete"}));
+  EXPECT_EQ(events_->Story(task),
+            (std::vector<std::string>{"create", "start", "exit=137", "delete"}));
   EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }))
       << "the process outlived its shim";
   EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
@@ -58,7 +60,8 @@ TEST_F(Trouble, AKilledShimEndsEveryContainerOfItsPod) {
     EXPECT_TRUE(Eventually([&] { return !BundleExists(task); }));
   }
   const auto story = events_->Story(second);
-  EXPECT_EQ(std::vector<std::string>(story.end() - 3, story.end()), (std::vector<std::string>{"exit e1=255", "exit=137", "delete"}));
+  EXPECT_EQ(std::vector<std::string>(story.end() - 3, story.end()),
+            (std::vector<std::string>{"exit e1=255", "exit=137", "delete"}));
   EXPECT_TRUE(tasks_->List(ns_).empty());
 }
 
@@ -166,7 +169,9 @@ TEST_F(Trouble, AContainerThatJoinedARunningShimIsAdoptedAndEndsWithIt) {
   ASSERT_TRUE(Create(first).ok());
   ASSERT_TRUE(StartInit(first).ok());
   CreateRequest request = RequestFor(second);
-  request.task_api_address = "ttrpc+" + BundleStore::Open(settings_.root, settings_.state)->At(first).ReadEndpoint()->address;
+  request.task_api_address =
+      "ttrpc+" +
+      BundleStore::Open(settings_.root, settings_.state)->At(first).ReadEndpoint()->address;
   request.task_api_version = 3;
   const auto joined = Create(request);
   ASSERT_TRUE(joined.ok()) << joined.error().text();
@@ -241,7 +246,8 @@ TEST_F(Trouble, AShimWithoutATaskIsShutDown) {
   const TaskKey task = AddContainer("c1", {"sleep", "1000"});
   ASSERT_TRUE(Create(task).ok());
   const int shim = ShimPid(task);
-  // As if the daemon had died between the shim's Delete and its Shutdown: let another daemon's bundle name no task.
+  // As if the daemon had died between the shim's Delete and its Shutdown: let another daemon's
+  // bundle name no task.
   const std::string bundles = settings_.state + "/test/";
   CloseDaemon();
   std::filesystem::create_directories(bundles + "c2/rootfs");
@@ -273,7 +279,8 @@ TEST_F(Trouble, AMissingContainerIsNamed) {
   const auto created = Create(TaskKey{ns_, model::ContainerId("nope")});
   ASSERT_FALSE(created.ok());
   EXPECT_EQ(created.error().WireText(), "container \"nope\" in namespace \"test\": not found");
-  EXPECT_EQ(Kill({{ns_, model::ContainerId("nope")}, {}}, SIGKILL).error().WireText(), "container \"nope\" in namespace \"test\": not found");
+  EXPECT_EQ(Kill({{ns_, model::ContainerId("nope")}, {}}, SIGKILL).error().WireText(),
+            "container \"nope\" in namespace \"test\": not found");
 }
 
 TEST_F(Trouble, AMissingShimIsNamed) {
@@ -283,7 +290,8 @@ TEST_F(Trouble, AMissingShimIsNamed) {
   const auto created = Create(request);
   ASSERT_FALSE(created.ok());
   EXPECT_EQ(created.error().WireText(),
-            "failed to start shim: failed to resolve runtime path: runtime \"io.containerd.nope.v1\" binary not installed "
+            "failed to start shim: failed to resolve runtime path: runtime "
+            "\"io.containerd.nope.v1\" binary not installed "
             "\"containerd-shim-nope-v1\": file does not exist");
   EXPECT_FALSE(BundleExists(task));
   EXPECT_TRUE(Create(task).ok()) << "nothing stayed behind";
@@ -310,8 +318,10 @@ TEST_F(Trouble, AMissingRuntimeIsTold) {
   request.options = model::Any{std::string(wire::kRuncOptionsType), options.SerializeAsString()};
   const auto created = Create(request);
   ASSERT_FALSE(created.ok());
-  EXPECT_TRUE(created.error().text().starts_with("failed to create shim task: ")) << created.error().text();
-  EXPECT_NE(created.error().text().find("/nonexistent/runc"), std::string::npos) << created.error().text();
+  EXPECT_TRUE(created.error().text().starts_with("failed to create shim task: "))
+      << created.error().text();
+  EXPECT_NE(created.error().text().find("/nonexistent/runc"), std::string::npos)
+      << created.error().text();
   EXPECT_FALSE(BundleExists(task));
 }
 
@@ -321,18 +331,22 @@ TEST_F(Trouble, ABadRootfsMountIsTold) {
   request.rootfs = {{"bind", dir_ / "nothing-here", "", {"rbind", "rw"}}};
   const auto created = Create(request);
   ASSERT_FALSE(created.ok());
-  EXPECT_TRUE(created.error().text().starts_with("failed to create shim task: failed to mount rootfs component")) << created.error().text();
+  EXPECT_TRUE(created.error().text().starts_with(
+      "failed to create shim task: failed to mount rootfs component"))
+      << created.error().text();
   EXPECT_FALSE(BundleExists(task));
 }
 
 TEST_F(Trouble, AShimThatFailsToStartIsQuoted) {
-  dir_.WriteProgram("bin/containerd-shim-bad-v1", "#!/bin/sh\ncat >/dev/null\necho no luck today >&2\nexit 3\n");
+  dir_.WriteProgram("bin/containerd-shim-bad-v1",
+                    "#!/bin/sh\ncat >/dev/null\necho no luck today >&2\nexit 3\n");
   const TaskKey task = AddContainer("c1", {"true"});
   CreateRequest request = RequestFor(task);
   request.runtime_path = dir_ / "bin/containerd-shim-bad-v1";
   const auto created = Create(request);
   ASSERT_FALSE(created.ok());
-  EXPECT_EQ(created.error().text(), "failed to start shim: start failed: no luck today: exit status 3");
+  EXPECT_EQ(created.error().text(),
+            "failed to start shim: start failed: no luck today: exit status 3");
 }
 
 TEST_F(Trouble, AShimThatHangsAtItsStartIsKilledAtTheDeadline) {
@@ -350,7 +364,8 @@ TEST_F(Trouble, AShimThatHangsAtItsStartIsKilledAtTheDeadline) {
 
 TEST_F(Trouble, AShimThatSpeaksGrpcIsRefusedInWords) {
   dir_.WriteProgram("bin/containerd-shim-grpc-v1",
-                    "#!/bin/sh\ncat >/dev/null\necho '{\"version\":3,\"address\":\"/run/x.sock\",\"protocol\":\"grpc\"}'\n");
+                    "#!/bin/sh\ncat >/dev/null\necho "
+                    "'{\"version\":3,\"address\":\"/run/x.sock\",\"protocol\":\"grpc\"}'\n");
   const TaskKey task = AddContainer("c1", {"true"});
   CreateRequest request = RequestFor(task);
   request.runtime_path = dir_ / "bin/containerd-shim-grpc-v1";

@@ -51,7 +51,8 @@ Result<BlobDirs::Algorithm*> BlobDirs::FindOrMake(std::string_view algorithm) {
   TRY(blobs_.Sync());
   const auto found = std::find(kAlgorithms.begin(), kAlgorithms.end(), algorithm);
   auto* opened = new Algorithm(std::move(dir));
-  opened_[static_cast<size_t>(found - kAlgorithms.begin())].store(opened, std::memory_order_release);
+  opened_[static_cast<size_t>(found - kAlgorithms.begin())].store(opened,
+                                                                  std::memory_order_release);
   return opened;
 }
 
@@ -60,7 +61,8 @@ Result<struct stat> BlobDirs::Stat(const model::Digest& digest) const {
   const Algorithm* algorithm = Find(digest.algorithm());
   if (algorithm == nullptr) return NoBlob(digest);
   struct stat st = {};
-  if (fstatat(algorithm->dir.fd().get(), std::string(digest.hex()).c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+  if (fstatat(algorithm->dir.fd().get(), std::string(digest.hex()).c_str(), &st,
+              AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) return NoBlob(digest);
     return ErrnoError(errno, "content ", digest.str());
   }
@@ -73,7 +75,8 @@ Result<Fd> BlobDirs::OpenFile(const model::Digest& digest) const {
   if (algorithm == nullptr) return NoBlob(digest);
   const std::string name(digest.hex());
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
-  // The access time is the blob's time of update (storage.md 1), so reading leaves it alone where we may.
+  // The access time is the blob's time of update (storage.md 1), so reading leaves it alone where
+  // we may.
   int fd = openat(algorithm->dir.fd().get(), name.c_str(), kFlags | O_NOATIME);
   if (fd < 0 && errno == EPERM) fd = openat(algorithm->dir.fd().get(), name.c_str(), kFlags);
   if (fd < 0) {
@@ -105,20 +108,23 @@ Result<bool> BlobDirs::SettledExists(const model::Digest& digest) const {
   return true;
 }
 
-Status BlobDirs::Publish(const model::Digest& digest,
-                         const std::function<Status(const Dir& dir, const std::string& name)>& place) {
+Status BlobDirs::Publish(
+    const model::Digest& digest,
+    const std::function<Status(const Dir& dir, const std::string& name)>& place) {
   Algorithm* algorithm = TRY(FindOrMake(digest.algorithm()));
   const std::string name(digest.hex());
   DirSyncer::Change change(algorithm->syncer);
   const Status placed = place(algorithm->dir, name);
   if (!placed.ok()) {
-    if (placed.error().Is(Code::kAlreadyExists)) TRY(change.Sync());  // the other one's entry may still be in flight
+    if (placed.error().Is(Code::kAlreadyExists))
+      TRY(change.Sync());  // the other one's entry may still be in flight
     return placed.error().Clone();
   }
   FAILPOINT("content.commit.renamed");
   Status synced = change.Sync();
   if (!synced.ok()) {
-    (void)algorithm->dir.Unlink(name);  // whether the name would survive is unknown, so it was never there
+    (void)algorithm->dir.Unlink(
+        name);  // whether the name would survive is unknown, so it was never there
     return synced;
   }
   FAILPOINT("content.commit.published");
@@ -143,7 +149,8 @@ Result<std::vector<model::Digest>> BlobDirs::List() const {
 uint64_t BlobDirs::flushes() const {
   uint64_t flushes = 0;
   for (const auto& opened : opened_) {
-    if (const Algorithm* algorithm = opened.load(); algorithm != nullptr) flushes += algorithm->syncer.flushes();
+    if (const Algorithm* algorithm = opened.load(); algorithm != nullptr)
+      flushes += algorithm->syncer.flushes();
   }
   return flushes;
 }

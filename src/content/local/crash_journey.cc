@@ -1,5 +1,5 @@
-// The program that content_crash_test kills: one journey through a local store, telling on standard output what it has
-// been promised. Usage: content_crash_journey ROOT
+// The program that content_crash_test kills: one journey through a local store, telling on standard
+// output what it has been promised. Usage: content_crash_journey ROOT
 #include <unistd.h>
 
 #include <cstdio>
@@ -18,7 +18,8 @@ void Tell(const std::string& line) {
   if (write(1, text.data(), text.size()) != static_cast<ssize_t>(text.size())) abort();
 }
 
-Status Commit(LocalStore& store, const std::string& ref, const std::string& data, std::string_view algorithm) {
+Status Commit(LocalStore& store, const std::string& ref, const std::string& data,
+              std::string_view algorithm) {
   Hasher hasher = TRY(Hasher::Create(algorithm));
   hasher.Update(data);
   const model::Digest digest = TRY(model::Digest::Parse(hasher.Digest()));

@@ -1,4 +1,5 @@
-// Kills the journey of crash_journey.cc at every kill point it passes, and checks what is left (I2, I3).
+// Kills the journey of crash_journey.cc at every kill point it passes, and checks what is left (I2,
+// I3).
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -27,7 +28,8 @@ class CrashTest : public ::testing::Test {
     SpawnOptions options;
     options.args = {CORTEN_CRASH_JOURNEY, root};
     options.env.emplace();
-    for (char** variable = environ; *variable != nullptr; ++variable) options.env->push_back(*variable);
+    for (char** variable = environ; *variable != nullptr; ++variable)
+      options.env->push_back(*variable);
     if (!setting.empty()) options.env->push_back(setting);
     return RunProgram(std::move(options), "", kJourneyTime).value();
   }
@@ -70,7 +72,8 @@ class CrashTest : public ::testing::Test {
         promised.erase(StrCat(algorithm, ":", name));
       }
     }
-    EXPECT_TRUE(promised.empty()) << "Commit had returned, but the blob is lost (I2): " << *promised.begin();
+    EXPECT_TRUE(promised.empty()) << "Commit had returned, but the blob is lost (I2): "
+                                  << *promised.begin();
   }
 
   static void ExpectResumableIngests(const std::string& root) {
@@ -83,7 +86,8 @@ class CrashTest : public ::testing::Test {
       const bool half = status.ref.starts_with("half") || status.ref == "aborted";
       const std::string data = half ? CrashData(kLargeCrashData, 9) : CrashData(kLargeCrashData, 2);
       ASSERT_LE(status.offset, static_cast<int64_t>(data.size()));
-      EXPECT_EQ(writer->CurrentDigest()->str(), Sha256Digest(std::string_view(data).substr(0, static_cast<size_t>(status.offset))))
+      EXPECT_EQ(writer->CurrentDigest()->str(),
+                Sha256Digest(std::string_view(data).substr(0, static_cast<size_t>(status.offset))))
           << status.ref << " holds something else than a prefix of what was written";
     }
   }
@@ -93,8 +97,10 @@ class CrashTest : public ::testing::Test {
 
 TEST_F(CrashTest, KilledAnywhereBlobsAreWholeAndPromisesKept) {
   const std::map<std::string, int> passages = Passages();
-  for (const char* point : {"content.commit.synced", "content.commit.renamed", "content.commit.published", "content.commit.done",
-                            "content.ingest.filled", "content.ingest.named", "content.ingest.unnamed", "content.delete.unlinked"}) {
+  for (const char* point :
+       {"content.commit.synced", "content.commit.renamed", "content.commit.published",
+        "content.commit.done", "content.ingest.filled", "content.ingest.named",
+        "content.ingest.unnamed", "content.delete.unlinked"}) {
     EXPECT_TRUE(passages.contains(point)) << point << " is not on the journey";
   }
   int kills = 0;

@@ -49,7 +49,9 @@ TEST_F(FullDiskTest, TheErrorNamesPathAndFreeBytesAndTheIngestGoesOnOnceThereIsR
   EXPECT_NE(full.error().text().find(path_), std::string::npos) << full.error().text();
   EXPECT_NE(full.error().text().find("bytes free)"), std::string::npos) << full.error().text();
   EXPECT_EQ(second->GetStatus()->offset, 100'000);
-  EXPECT_TRUE(store_->GetInfo(model::Digest::Parse(Sha256Digest(data)).value()).error().Is(Code::kNotFound));
+  EXPECT_TRUE(store_->GetInfo(model::Digest::Parse(Sha256Digest(data)).value())
+                  .error()
+                  .Is(Code::kNotFound));
   first.reset();
   ASSERT_TRUE(store_->Abort("first").ok());
   ASSERT_TRUE(second->Write(data.substr(100'000)).ok());

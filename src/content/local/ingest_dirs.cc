@@ -13,9 +13,11 @@ namespace corten::content {
 
 namespace {
 constexpr mode_t kDirMode = 0755;
-constexpr mode_t kFileMode = 0644;   // before umask
+constexpr mode_t kFileMode = 0644;  // before umask
 constexpr mode_t kBlobMode = 0444;
-constexpr size_t kMaxRef = 1 << 20;  // bytes; refs come from clients whose messages are at most 16 MiB, real ones are short
+constexpr size_t kMaxRef =
+    1
+    << 20;  // bytes; refs come from clients whose messages are at most 16 MiB, real ones are short
 constexpr size_t kMaxTime = 64;
 constexpr std::string_view kTempPrefix = ".tmp-";
 
@@ -36,7 +38,8 @@ Status GiveName(FdRef file, const Dir& dir, const std::string& name) {
   if (errno == EEXIST) return ErrnoError(errno, "link ", dir.Path(name));
   // Before kernel 6.10 the empty path needs CAP_DAC_READ_SEARCH.
   const std::string link = StrCat("/proc/self/fd/", file.get());
-  if (linkat(AT_FDCWD, link.c_str(), dir.fd().get(), name.c_str(), AT_SYMLINK_FOLLOW) == 0) return Ok();
+  if (linkat(AT_FDCWD, link.c_str(), dir.fd().get(), name.c_str(), AT_SYMLINK_FOLLOW) == 0)
+    return Ok();
   return ErrnoError(errno, "link ", dir.Path(name));
 }
 
@@ -53,7 +56,8 @@ Status IngestDirs::Sweep() {
     bool keep = !name.starts_with(kTempPrefix);
     if (keep) {
       const Result<std::string> ref = dir_.ReadFile(StrCat(name, "/ref"), kMaxRef);
-      if (!ref.ok() && ref.error().code() != Code::kNotFound && ref.error().sys_errno() != ENOTDIR) return ref.error().Clone();
+      if (!ref.ok() && ref.error().code() != Code::kNotFound && ref.error().sys_errno() != ENOTDIR)
+        return ref.error().Clone();
       keep = ref.ok() && NameOf(*ref) == name && dir_.Exists(StrCat(name, "/data"));
     }
     if (!keep) TRY(dir_.RemoveTree(name));
@@ -63,16 +67,20 @@ Status IngestDirs::Sweep() {
 
 std::string IngestDirs::NameOf(std::string_view ref) { return SmallSha256Hex(ref); }
 
-std::string IngestDirs::TempName() { return StrCat(kTempPrefix, getpid(), "-", temp_names_.fetch_add(1)); }
+std::string IngestDirs::TempName() {
+  return StrCat(kTempPrefix, getpid(), "-", temp_names_.fetch_add(1));
+}
 
 Result<Fd> IngestDirs::CreateHidden() const {
   const int fd = openat(dir_.fd().get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, kBlobMode);
   if (fd >= 0) return Fd(fd);
-  if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL) return UnimplementedError("files without a name in ", dir_.path());
+  if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)
+    return UnimplementedError("files without a name in ", dir_.path());
   return ErrnoError(errno, "create a file in ", dir_.path());
 }
 
-Result<Fd> IngestDirs::Create(const std::string& name, const StoredIngest& ingest, std::optional<FdRef> hidden) {
+Result<Fd> IngestDirs::Create(const std::string& name, const StoredIngest& ingest,
+                              std::optional<FdRef> hidden) {
   const std::string temp = TempName();
   const auto fill = [&]() -> Result<Fd> {
     const Dir dir = TRY(dir_.MakeDir(temp, kDirMode));
@@ -83,7 +91,8 @@ Result<Fd> IngestDirs::Create(const std::string& name, const StoredIngest& inges
     Fd data;
     if (hidden.has_value()) {
       const struct stat like = TRY(dir.Stat("ref"));  // tells the mode after umask
-      if (fchmod(hidden->get(), like.st_mode & 07777) != 0) return ErrnoError(errno, "set mode of ", DataPath(name));
+      if (fchmod(hidden->get(), like.st_mode & 07777) != 0)
+        return ErrnoError(errno, "set mode of ", DataPath(name));
       TRY(GiveName(*hidden, dir, "data"));
       const int copy = fcntl(hidden->get(), F_DUPFD_CLOEXEC, 0);
       if (copy < 0) return ErrnoError(errno, "open ", DataPath(name));
@@ -93,7 +102,8 @@ Result<Fd> IngestDirs::Create(const std::string& name, const StoredIngest& inges
     }
     FAILPOINT("content.ingest.filled");
     if (renameat(dir_.fd().get(), temp.c_str(), dir_.fd().get(), name.c_str()) != 0) {
-      if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR) return ErrnoError(errno, "create ", dir_.Path(name));
+      if (errno != ENOTEMPTY && errno != EEXIST && errno != ENOTDIR)
+        return ErrnoError(errno, "create ", dir_.Path(name));
       TRY(Remove(name));
       TRY(dir_.Rename(temp, name));
     }
@@ -117,7 +127,8 @@ Result<std::optional<StoredIngest>> IngestDirs::Load(const std::string& name) co
   const Result<std::string> started = dir.ReadFile("startedat", kMaxTime);
   const Result<std::string> updated = dir.ReadFile("updatedat", kMaxTime);
   const Result<struct stat> data = dir.Stat("data");
-  if (!ref.ok() || !started.ok() || !updated.ok() || !data.ok() || NameOf(*ref) != name) return none;
+  if (!ref.ok() || !started.ok() || !updated.ok() || !data.ok() || NameOf(*ref) != name)
+    return none;
   const Result<Time> started_at = ParseRfc3339(*started);
   const Result<Time> updated_at = ParseRfc3339(*updated);
   if (!started_at.ok() || !updated_at.ok()) return none;
@@ -129,7 +140,8 @@ Result<std::optional<StoredIngest>> IngestDirs::Load(const std::string& name) co
   ingest.updated_at = std::max(*updated_at, written);
   const Result<std::string> total = dir.ReadFile("total", kMaxTime);
   uint64_t value = 0;
-  if (total.ok() && ParseU64(*total, &value) && value <= INT64_MAX) ingest.total = static_cast<int64_t>(value);
+  if (total.ok() && ParseU64(*total, &value) && value <= INT64_MAX)
+    ingest.total = static_cast<int64_t>(value);
   return std::optional<StoredIngest>(std::move(ingest));
 }
 
@@ -137,11 +149,15 @@ Result<Fd> IngestDirs::OpenData(const std::string& name) const {
   return dir_.OpenFile(StrCat(name, "/data"), O_RDWR | O_NOFOLLOW);
 }
 
-Status IngestDirs::MoveData(const std::string& name, const Dir& target, const std::string& file) const {
+Status IngestDirs::MoveData(const std::string& name, const Dir& target,
+                            const std::string& file) const {
   const std::string from = StrCat(name, "/data");
-  if (renameat2(dir_.fd().get(), from.c_str(), target.fd().get(), file.c_str(), RENAME_NOREPLACE) == 0) return Ok();
+  if (renameat2(dir_.fd().get(), from.c_str(), target.fd().get(), file.c_str(), RENAME_NOREPLACE) ==
+      0)
+    return Ok();
   if (errno != EINVAL) return ErrnoError(errno, "rename ", DataPath(name));
-  // The filesystem cannot refuse to replace. Replacing a blob by the same bytes harms nobody: readers keep the old file.
+  // The filesystem cannot refuse to replace. Replacing a blob by the same bytes harms nobody:
+  // readers keep the old file.
   return dir_.RenameTo(from, target, file);
 }
 

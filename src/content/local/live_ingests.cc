@@ -10,7 +10,8 @@ Result<std::shared_ptr<LiveIngest>> LiveIngests::Lock(const std::string& ref, Ti
   if (found != locked_.end()) {
     const Time since = found->second->locked_since;
     // Wire: Go clients show this text; the length of the lock tells a stuck writer from a busy one.
-    return UnavailableError("ref ", ref, " locked for ", FormatDuration(now.UnixNanos() - since.UnixNanos()), " (since ",
+    return UnavailableError("ref ", ref, " locked for ",
+                            FormatDuration(now.UnixNanos() - since.UnixNanos()), " (since ",
                             FormatRfc3339(since), ")");
   }
   auto ingest = std::make_shared<LiveIngest>(ref, now);

@@ -24,7 +24,8 @@ struct LiveIngest {
   const std::string ref;
   const Time locked_since;
 
-  std::mutex mutex;  // guards what follows, and the making and removing of the ingest's directory (never a flush)
+  std::mutex mutex;  // guards what follows, and the making and removing of the ingest's directory
+                     // (never a flush)
   IngestStatus status;
   bool ready = false;    // status is filled in
   bool named = false;    // has a directory

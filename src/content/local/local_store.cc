@@ -18,15 +18,18 @@ constexpr mode_t kRootMode = 0755;
 
 class LocalReader final : public Reader {
  public:
-  LocalReader(Fd file, int64_t size, model::Digest digest) : file_(std::move(file)), size_(size), digest_(std::move(digest)) {}
+  LocalReader(Fd file, int64_t size, model::Digest digest)
+      : file_(std::move(file)), size_(size), digest_(std::move(digest)) {}
   int64_t size() const override { return size_; }
   FdRef file() const override { return file_; }
   Result<size_t> ReadAt(std::span<char> buffer, int64_t offset) override {
-    if (offset < 0) return InvalidArgumentError("content ", digest_.str(), ": negative offset ", offset);
+    if (offset < 0)
+      return InvalidArgumentError("content ", digest_.str(), ": negative offset ", offset);
     size_t filled = 0;
     while (filled < buffer.size()) {
       const uint64_t at = static_cast<uint64_t>(offset) + filled;
-      const size_t got = TRY(PreadSome(file_, buffer.data() + filled, buffer.size() - filled, at, digest_.str()));
+      const size_t got =
+          TRY(PreadSome(file_, buffer.data() + filled, buffer.size() - filled, at, digest_.str()));
       if (got == 0) break;
       filled += got;
     }
@@ -59,27 +62,32 @@ IngestStatus StatusOf(const StoredIngest& stored) {
 }
 
 bool MatchesBlob(const model::Filter& filter, const Info& info) {
-  return filter.matches_all() || filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-    if (path.size() == 1 && path[0] == "digest") return info.digest.str();
-    return std::nullopt;  // no labels here; `size` is accepted and never matches
-  });
+  return filter.matches_all() ||
+         filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+           if (path.size() == 1 && path[0] == "digest") return info.digest.str();
+           return std::nullopt;  // no labels here; `size` is accepted and never matches
+         });
 }
 
 bool MatchesIngest(const model::Filter& filter, const IngestStatus& status) {
-  return filter.matches_all() || filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-    if (path.size() == 1 && path[0] == "ref") return status.ref;
-    return std::nullopt;
-  });
+  return filter.matches_all() ||
+         filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+           if (path.size() == 1 && path[0] == "ref") return status.ref;
+           return std::nullopt;
+         });
 }
 
 Error NoIngest(const std::string& ref) { return NotFoundError("ingest ", Quoted(ref)); }
 
 }  // namespace
 
-LocalStore::LocalStore(Dir root, Options options) : root_(std::move(root)), options_(std::move(options)) {}
+LocalStore::LocalStore(Dir root, Options options)
+    : root_(std::move(root)), options_(std::move(options)) {}
 LocalStore::~LocalStore() = default;
 
-Result<std::unique_ptr<LocalStore>> LocalStore::Open(const std::string& root) { return Open(root, Options()); }
+Result<std::unique_ptr<LocalStore>> LocalStore::Open(const std::string& root) {
+  return Open(root, Options());
+}
 
 Result<std::unique_ptr<LocalStore>> LocalStore::Open(const std::string& root, Options options) {
   Dir dir = TRY(Dir::Create(root, kRootMode));
@@ -124,12 +132,14 @@ Result<std::unique_ptr<Reader>> LocalStore::OpenReader(const model::Digest& dige
   Fd file = TRY(blobs_->OpenFile(digest));
   struct stat st = {};
   if (fstat(file.get(), &st) != 0) return ErrnoError(errno, "content ", digest.str());
-  return std::unique_ptr<Reader>(std::make_unique<LocalReader>(std::move(file), st.st_size, digest));
+  return std::unique_ptr<Reader>(
+      std::make_unique<LocalReader>(std::move(file), st.st_size, digest));
 }
 
 Result<std::unique_ptr<Writer>> LocalStore::OpenWriter(const WriterOptions& options) {
   if (options.ref.empty()) return InvalidArgumentError("ref must not be empty");
-  if (options.total < 0) return InvalidArgumentError("ref ", options.ref, ": negative total ", options.total);
+  if (options.total < 0)
+    return InvalidArgumentError("ref ", options.ref, ": negative total ", options.total);
   return LocalWriter::Open({options_, *counters_, *blobs_, *ingests_, *live_}, options);
 }
 
@@ -146,12 +156,15 @@ Result<IngestStatus> LocalStore::GetStatus(const std::string& ref) {
 
 Result<std::vector<IngestStatus>> LocalStore::ListStatuses(const Filters& filters) {
   const model::Filter filter = TRY(model::Filter::Parse(filters));
-  // Writers first: an ingest whose writer goes meanwhile is then found as a directory, or was seen here.
-  std::map<std::string, std::optional<IngestStatus>> found;  // by ref, the order of the answer; nullopt: ended
+  // Writers first: an ingest whose writer goes meanwhile is then found as a directory, or was seen
+  // here.
+  std::map<std::string, std::optional<IngestStatus>>
+      found;  // by ref, the order of the answer; nullopt: ended
   for (const std::shared_ptr<LiveIngest>& live : live_->All()) {
     const std::lock_guard lock(live->mutex);
     if (!live->ready) continue;
-    found[live->ref] = live->aborted || live->ended ? std::nullopt : std::optional<IngestStatus>(live->status);
+    found[live->ref] =
+        live->aborted || live->ended ? std::nullopt : std::optional<IngestStatus>(live->status);
   }
   const std::vector<std::string> names = TRY(ingests_->List());
   for (const std::string& name : names) {
@@ -160,7 +173,8 @@ Result<std::vector<IngestStatus>> LocalStore::ListStatuses(const Filters& filter
   }
   std::vector<IngestStatus> statuses;
   for (auto& [ref, status] : found) {
-    if (status.has_value() && MatchesIngest(filter, *status)) statuses.push_back(std::move(*status));
+    if (status.has_value() && MatchesIngest(filter, *status))
+      statuses.push_back(std::move(*status));
   }
   return statuses;
 }
@@ -176,7 +190,8 @@ Status LocalStore::Abort(const std::string& ref) {
     return removed;
   }
   const std::shared_ptr<LiveIngest> live = live_->Find(ref);
-  if (live == nullptr) return std::move(mine).TakeError();  // its writer went this moment: the caller may try again
+  if (live == nullptr)
+    return std::move(mine).TakeError();  // its writer went this moment: the caller may try again
   const std::lock_guard lock(live->mutex);
   if (live->aborted || live->ended) return NoIngest(ref);
   if (!live->ready) return std::move(mine).TakeError();  // being opened or aborted by another call

@@ -3,17 +3,17 @@
 //   blobs/<algorithm>/<hex>                                     a blob, 0444 after umask
 //   ingest/<sha256 of the ref>/{data,ref,startedat,updatedat[,total]}   a write in progress
 //
-// An ingest of up to kHiddenLimit bytes lives in a file without a name until its writer commits or goes away, so a small
-// blob costs: create, write, flush, link, flush of the directory (shared by all who commit at that moment). A larger one
-// has its directory from the first write on.
+// An ingest of up to kHiddenLimit bytes lives in a file without a name until its writer commits or
+// goes away, so a small blob costs: create, write, flush, link, flush of the directory (shared by
+// all who commit at that moment). A larger one has its directory from the first write on.
 //
-// Invariants: I3 (a name under blobs/ appears by one link or rename after the file was verified and flushed). Commit
-// returns after the directory is flushed too (I2: the caller may write its row). kAlreadyExists means durable as well.
-// Crash: killed at any moment: a blob is whole or absent; an ingest holds a prefix of what was written (a hidden one:
-// nothing). What cannot be an ingest or a blob is removed by Open. Not covered: bytes that change on the disk later.
-// Threads: see content::Store; no lock that others share is held over I/O.
-// Limits: one descriptor for each open writer and reader; at most kParkedHashes hash states of closed ingests.
-// Not built: fs-verity.
+// Invariants: I3 (a name under blobs/ appears by one link or rename after the file was verified and
+// flushed). Commit returns after the directory is flushed too (I2: the caller may write its row).
+// kAlreadyExists means durable as well. Crash: killed at any moment: a blob is whole or absent; an
+// ingest holds a prefix of what was written (a hidden one: nothing). What cannot be an ingest or a
+// blob is removed by Open. Not covered: bytes that change on the disk later. Threads: see
+// content::Store; no lock that others share is held over I/O. Limits: one descriptor for each open
+// writer and reader; at most kParkedHashes hash states of closed ingests. Not built: fs-verity.
 // Source: content store of containerd 2.3 (storage.md 1, metadata.md 11.6).
 #pragma once
 
@@ -41,8 +41,8 @@ class LocalStore final : public Store {
     WallClock clock = &Now;
     bool hidden_files = true;  // false: as on a filesystem without O_TMPFILE
   };
-  // Creates `root` if it is missing (0755) and removes leftovers of a crash. One process uses a root at a time (the
-  // metadata database's lock sees to that). Errors by errno.
+  // Creates `root` if it is missing (0755) and removes leftovers of a crash. One process uses a
+  // root at a time (the metadata database's lock sees to that). Errors by errno.
   static Result<std::unique_ptr<LocalStore>> Open(const std::string& root);
   static Result<std::unique_ptr<LocalStore>> Open(const std::string& root, Options options);
   // REQUIRES: no writer of this store lives. Readers may.
@@ -64,9 +64,10 @@ class LocalStore final : public Store {
     uint64_t file_flushes = 0;
     uint64_t directory_flushes = 0;
     uint64_t commits = 0;
-    uint64_t hidden_commits = 0;    // of these: blobs that never had an ingest directory
-    uint64_t bytes_hashed = 0;      // by writers, reading back included
-    uint64_t bytes_read_back = 0;   // hashed again from the file: resumed, or another algorithm at commit
+    uint64_t hidden_commits = 0;  // of these: blobs that never had an ingest directory
+    uint64_t bytes_hashed = 0;    // by writers, reading back included
+    uint64_t bytes_read_back =
+        0;  // hashed again from the file: resumed, or another algorithm at commit
   };
   Stats GetStats() const;
 

@@ -18,7 +18,8 @@ namespace {
 
 class LocalHarness final : public StoreHarness {
  public:
-  explicit LocalHarness(bool hidden) : store_(LocalStore::Open(temp_.Path("store"), {.hidden_files = hidden}).value()) {}
+  explicit LocalHarness(bool hidden)
+      : store_(LocalStore::Open(temp_.Path("store"), {.hidden_files = hidden}).value()) {}
   Store& store() override { return *store_; }
 
  private:
@@ -28,8 +29,9 @@ class LocalHarness final : public StoreHarness {
 
 INSTANTIATE_TEST_SUITE_P(
     Local, StoreContract,
-    ::testing::Values(StoreCase{"HiddenFiles", [] { return std::make_unique<LocalHarness>(true); }, false},
-                      StoreCase{"NamedFiles", [] { return std::make_unique<LocalHarness>(false); }, false}),
+    ::testing::Values(
+        StoreCase{"HiddenFiles", [] { return std::make_unique<LocalHarness>(true); }, false},
+        StoreCase{"NamedFiles", [] { return std::make_unique<LocalHarness>(false); }, false}),
     StoreCaseName);
 
 class LocalStoreTest : public ::testing::Test {
@@ -45,7 +47,9 @@ class LocalStoreTest : public ::testing::Test {
     return root_.ReadFile(StrCat("ingest/", Name(ref), "/", file), 1 << 24).value();
   }
   std::vector<std::string> Ingests() { return root_.OpenDir("ingest").value().List().value(); }
-  static model::Digest DigestOf(std::string_view data) { return model::Digest::Parse(Sha256Digest(data)).value(); }
+  static model::Digest DigestOf(std::string_view data) {
+    return model::Digest::Parse(Sha256Digest(data)).value();
+  }
   void Add(const std::string& ref, std::string_view data) {
     model::Descriptor descriptor;
     descriptor.digest = DigestOf(data);
@@ -111,7 +115,8 @@ TEST_F(LocalStoreTest, ABlobTakesTheModeThatTheUmaskLeaves) {
   Add("large", std::string(kHiddenLimit + 1, 'x'));
   (void)umask(mask);
   EXPECT_EQ(ModeOf(StrCat("blobs/sha256/", DigestOf("small").hex())), 0440u);
-  EXPECT_EQ(ModeOf(StrCat("blobs/sha256/", DigestOf(std::string(kHiddenLimit + 1, 'x')).hex())), 0440u);
+  EXPECT_EQ(ModeOf(StrCat("blobs/sha256/", DigestOf(std::string(kHiddenLimit + 1, 'x')).hex())),
+            0440u);
 }
 
 TEST_F(LocalStoreTest, ABlobCostsOneFlushOfItsFileAndOneOfTheDirectory) {
@@ -215,10 +220,13 @@ TEST_F(LocalStoreTest, StrangeNamesAmongBlobsArePassedOver) {
   ASSERT_TRUE(blobs.MakeDir("md5", 0755).ok());
   ASSERT_TRUE(ReplaceFile(blobs.OpenDir("sha256").value(), "lost+found", "", 0644).ok());
   int seen = 0;
-  ASSERT_TRUE(store_->Walk({}, [&](const Info&) {
-    ++seen;
-    return Ok();
-  }).ok());
+  ASSERT_TRUE(store_
+                  ->Walk({},
+                         [&](const Info&) {
+                           ++seen;
+                           return Ok();
+                         })
+                  .ok());
   EXPECT_EQ(seen, 1);
 }
 

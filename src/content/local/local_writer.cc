@@ -14,17 +14,22 @@
 namespace corten::content {
 
 namespace {
-constexpr size_t kReadBack = 1 << 20;             // bytes at a time when a file is hashed again
-constexpr int64_t kWriteBackStep = 16 << 20;      // bytes; so that the flush at commit finds little left to do
+constexpr size_t kReadBack = 1 << 20;  // bytes at a time when a file is hashed again
+constexpr int64_t kWriteBackStep =
+    16 << 20;  // bytes; so that the flush at commit finds little left to do
 
-bool IsDiskFull(const Error& error) { return error.sys_errno() == ENOSPC || error.sys_errno() == EDQUOT; }
+bool IsDiskFull(const Error& error) {
+  return error.sys_errno() == ENOSPC || error.sys_errno() == EDQUOT;
+}
 
 // Feeds the first `size` bytes of `file` to `hasher`. kDataLoss: it is shorter.
-Status HashFile(FdRef file, int64_t size, Hasher& hasher, LocalStore::Counters& counters, std::string_view what) {
+Status HashFile(FdRef file, int64_t size, Hasher& hasher, LocalStore::Counters& counters,
+                std::string_view what) {
   std::vector<char> buffer(static_cast<size_t>(std::min<int64_t>(size, kReadBack)));
   (void)posix_fadvise(file.get(), 0, size, POSIX_FADV_SEQUENTIAL);  // a hint
   for (int64_t at = 0; at < size;) {
-    const size_t want = static_cast<size_t>(std::min<int64_t>(size - at, static_cast<int64_t>(buffer.size())));
+    const size_t want =
+        static_cast<size_t>(std::min<int64_t>(size - at, static_cast<int64_t>(buffer.size())));
     const size_t got = TRY(PreadSome(file, buffer.data(), want, static_cast<uint64_t>(at), what));
     if (got == 0) return DataLossError(what, ": ends after ", at, " of ", size, " bytes");
     hasher.Update(buffer.data(), got);
@@ -41,12 +46,17 @@ std::string_view AlgorithmFor(const model::Digest& expected) {
 }  // namespace
 
 LocalWriter::LocalWriter(const StoreParts& parts, std::shared_ptr<LiveIngest> live, Hasher hasher)
-    : parts_(parts), live_(std::move(live)), name_(IngestDirs::NameOf(live_->ref)), hasher_(std::move(hasher)) {}
+    : parts_(parts),
+      live_(std::move(live)),
+      name_(IngestDirs::NameOf(live_->ref)),
+      hasher_(std::move(hasher)) {}
 
-Result<std::unique_ptr<Writer>> LocalWriter::Open(const StoreParts& parts, const WriterOptions& options) {
+Result<std::unique_ptr<Writer>> LocalWriter::Open(const StoreParts& parts,
+                                                  const WriterOptions& options) {
   Hasher hasher = TRY(Hasher::Create(AlgorithmFor(options.expected)));
   std::shared_ptr<LiveIngest> live = TRY(parts.live.Lock(options.ref, parts.options.clock()));
-  auto writer = std::unique_ptr<LocalWriter>(new LocalWriter(parts, std::move(live), std::move(hasher)));
+  auto writer =
+      std::unique_ptr<LocalWriter>(new LocalWriter(parts, std::move(live), std::move(hasher)));
   if (!options.expected.empty()) {
     const bool exists = TRY(parts.blobs.SettledExists(options.expected));
     if (exists) return AlreadyExistsError("content ", options.expected.str());
@@ -61,14 +71,16 @@ Status LocalWriter::Begin(const WriterOptions& options) {
   status.expected = options.expected;
   status.total = options.total;
   std::optional<StoredIngest> stored = TRY(parts_.ingests.Load(name_));
-  const bool other_total = stored.has_value() && stored->total > 0 && options.total > 0 && stored->total != options.total;
+  const bool other_total = stored.has_value() && stored->total > 0 && options.total > 0 &&
+                           stored->total != options.total;
   if (other_total) {
     TRY(parts_.ingests.Remove(name_));
     stored.reset();
   }
   if (stored.has_value()) {
     TRY(Resume(*stored));
-    if (stored->total == 0 && options.total > 0) TRY(parts_.ingests.StoreTotal(name_, options.total));
+    if (stored->total == 0 && options.total > 0)
+      TRY(parts_.ingests.StoreTotal(name_, options.total));
     if (options.total == 0) status.total = stored->total;
     status.offset = offset_;
     status.started_at = stored->started_at;
@@ -88,7 +100,8 @@ Status LocalWriter::Begin(const WriterOptions& options) {
 Status LocalWriter::Resume(const StoredIngest& stored) {
   file_ = TRY(parts_.ingests.OpenData(name_));
   std::optional<ParkedHash> parked = parts_.live.Unpark(stored.ref);
-  if (parked.has_value() && parked->offset == stored.size && parked->hasher.algorithm() == hasher_.algorithm()) {
+  if (parked.has_value() && parked->offset == stored.size &&
+      parked->hasher.algorithm() == hasher_.algorithm()) {
     hasher_ = std::move(parked->hasher);
   } else {
     TRY(HashFile(file_, stored.size, hasher_, parts_.counters, What()));
@@ -109,7 +122,8 @@ LocalWriter::~LocalWriter() {
   if (keep && !broken_.has_value() && FlushData().ok()) {
     const std::lock_guard lock(live_->mutex);
     if (!live_->aborted) {
-      const Status stored = live_->named ? parts_.ingests.StoreUpdated(name_, live_->status.updated_at) : MakeNamed();
+      const Status stored =
+          live_->named ? parts_.ingests.StoreUpdated(name_, live_->status.updated_at) : MakeNamed();
       if (stored.ok()) parts_.live.Park(live_->ref, {std::move(hasher_), offset_});
     }
   }
@@ -165,7 +179,8 @@ Error LocalWriter::WithFreeBytes(Error error) const {
   struct statvfs fs = {};
   if (fstatvfs(parts_.ingests.dir().fd().get(), &fs) != 0) return error;
   const uint64_t free_bytes = static_cast<uint64_t>(fs.f_bavail) * fs.f_frsize;
-  return Error(Code::kResourceExhausted, StrCat(error.text(), " (", free_bytes, " bytes free)"), error.sys_errno());
+  return Error(Code::kResourceExhausted, StrCat(error.text(), " (", free_bytes, " bytes free)"),
+               error.sys_errno());
 }
 
 Status LocalWriter::Write(std::string_view data) {
@@ -174,7 +189,8 @@ Status LocalWriter::Write(std::string_view data) {
   const auto append = [&]() -> Status {
     TRY(EnsureFile(static_cast<int64_t>(data.size())));
     flushed_ = false;
-    FAILPOINT_ERROR("content.write.full", ErrnoError(ENOSPC, "write ", parts_.ingests.DataPath(name_)));
+    FAILPOINT_ERROR("content.write.full",
+                    ErrnoError(ENOSPC, "write ", parts_.ingests.DataPath(name_)));
     return PwriteAll(file_, data, static_cast<uint64_t>(offset_), parts_.ingests.DataPath(name_));
   };
   Status appended = append();
@@ -188,7 +204,8 @@ Status LocalWriter::Write(std::string_view data) {
   offset_ += static_cast<int64_t>(data.size());
   if (offset_ - written_back_ >= kWriteBackStep) {
     // Begins writing without waiting for it; errors show in the flush.
-    (void)sync_file_range(file_.get(), written_back_, offset_ - written_back_, SYNC_FILE_RANGE_WRITE);
+    (void)sync_file_range(file_.get(), written_back_, offset_ - written_back_,
+                          SYNC_FILE_RANGE_WRITE);
     written_back_ = offset_;
   }
   Progress();
@@ -209,7 +226,8 @@ Result<model::Digest> LocalWriter::CurrentDigest() {
 Status LocalWriter::Truncate(int64_t size) {
   TRY(CheckUsable());
   if (size != 0) return InvalidArgumentError(What(), ": can be truncated to 0 only, not to ", size);
-  if (file_.valid() && ftruncate(file_.get(), 0) != 0) return ErrnoError(errno, "truncate ", parts_.ingests.DataPath(name_));
+  if (file_.valid() && ftruncate(file_.get(), 0) != 0)
+    return ErrnoError(errno, "truncate ", parts_.ingests.DataPath(name_));
   hasher_.Reset();
   offset_ = 0;
   written_back_ = 0;
@@ -221,7 +239,8 @@ Status LocalWriter::Truncate(int64_t size) {
 Status LocalWriter::FlushData() {
   if (!file_.valid() || flushed_) return Ok();
   const auto flush = [&]() -> Status {
-    FAILPOINT_ERROR("content.commit.flush", ErrnoError(EIO, "flush ", parts_.ingests.DataPath(name_)));
+    FAILPOINT_ERROR("content.commit.flush",
+                    ErrnoError(EIO, "flush ", parts_.ingests.DataPath(name_)));
     return Fsync(file_, parts_.ingests.DataPath(name_));
   };
   Status flushed = flush();
@@ -234,9 +253,11 @@ Status LocalWriter::FlushData() {
   return Ok();
 }
 
-// The digest of what was written, in the algorithm of `expected` (that of the writer if it is empty).
+// The digest of what was written, in the algorithm of `expected` (that of the writer if it is
+// empty).
 Result<model::Digest> LocalWriter::DigestFor(const model::Digest& expected) {
-  if (expected.empty() || expected.algorithm() == hasher_.algorithm()) return model::Digest::Parse(hasher_.Digest());
+  if (expected.empty() || expected.algorithm() == hasher_.algorithm())
+    return model::Digest::Parse(hasher_.Digest());
   Hasher other = TRY(Hasher::Create(expected.algorithm()));
   if (file_.valid()) TRY(HashFile(file_, offset_, other, parts_.counters, What()));
   return model::Digest::Parse(other.Digest());
@@ -249,7 +270,8 @@ Result<model::Digest> LocalWriter::Commit(const CommitOptions& options) {
   }
   const model::Digest digest = TRY(DigestFor(options.expected));
   if (!options.expected.empty() && digest != options.expected) {
-    return FailedPreconditionError("unexpected commit digest ", digest.str(), ", expected ", options.expected.str());
+    return FailedPreconditionError("unexpected commit digest ", digest.str(), ", expected ",
+                                   options.expected.str());
   }
   const bool exists = TRY(parts_.blobs.SettledExists(digest));
   if (exists) {
@@ -273,9 +295,11 @@ Result<model::Digest> LocalWriter::Commit(const CommitOptions& options) {
 
 Status LocalWriter::PublishFile(const model::Digest& digest) {
   struct stat st = {};
-  if (fstat(file_.get(), &st) != 0) return ErrnoError(errno, "stat ", parts_.ingests.DataPath(name_));
+  if (fstat(file_.get(), &st) != 0)
+    return ErrnoError(errno, "stat ", parts_.ingests.DataPath(name_));
   if (st.st_size != offset_) {
-    return DataLossError(What(), ": its file has ", st.st_size, " bytes instead of the ", offset_, " written");
+    return DataLossError(What(), ": its file has ", st.st_size, " bytes instead of the ", offset_,
+                         " written");
   }
   if ((st.st_mode & 0333) != 0 && fchmod(file_.get(), st.st_mode & 0444) != 0) {
     return ErrnoError(errno, "set mode of ", parts_.ingests.DataPath(name_));

@@ -1,11 +1,11 @@
 // The writer of a LocalStore: one ingest from its first byte to its blob.
 //
-// States of its data: none (nothing written) -> hidden (a file without a name) -> named (ingest/<hash>/data), or
-// directly named when it is known to be large. Commit publishes a hidden or a named file; the destructor names a hidden
-// one, so that the ingest can be resumed.
-// After a failed flush nobody knows which bytes are on disk: the writer then answers that error to every call and its
-// ingest is dropped, never flushed again.
-// Threads: one at a time; Store::Abort and status calls of others go through LiveIngest.
+// States of its data: none (nothing written) -> hidden (a file without a name) -> named
+// (ingest/<hash>/data), or directly named when it is known to be large. Commit publishes a hidden
+// or a named file; the destructor names a hidden one, so that the ingest can be resumed. After a
+// failed flush nobody knows which bytes are on disk: the writer then answers that error to every
+// call and its ingest is dropped, never flushed again. Threads: one at a time; Store::Abort and
+// status calls of others go through LiveIngest.
 #pragma once
 
 #include <memory>
@@ -33,7 +33,8 @@ struct StoreParts {
 class LocalWriter final : public Writer {
  public:
   // Begins or resumes; see Store::OpenWriter.
-  static Result<std::unique_ptr<Writer>> Open(const StoreParts& parts, const WriterOptions& options);
+  static Result<std::unique_ptr<Writer>> Open(const StoreParts& parts,
+                                              const WriterOptions& options);
   ~LocalWriter() override;
 
   Status Write(std::string_view data) override;
@@ -63,9 +64,9 @@ class LocalWriter final : public Writer {
   Hasher hasher_;                           // of the first offset_ bytes
   Fd file_;                                 // invalid: nothing written yet
   int64_t offset_ = 0;
-  int64_t written_back_ = 0;                // up to here the kernel was told to begin writing
-  bool flushed_ = true;                     // nothing written since the last flush
-  std::optional<Error> broken_;             // the flush that failed
+  int64_t written_back_ = 0;     // up to here the kernel was told to begin writing
+  bool flushed_ = true;          // nothing written since the last flush
+  std::optional<Error> broken_;  // the flush that failed
 };
 
 }  // namespace corten::content

@@ -64,7 +64,8 @@ Result<std::unordered_set<std::string>> NamedIngests(DbCore& core) {
   return named;
 }
 
-Result<std::unordered_set<std::string>> NamedSnapshots(DbCore& core, const std::string& snapshotter) {
+Result<std::unordered_set<std::string>> NamedSnapshots(DbCore& core,
+                                                       const std::string& snapshotter) {
   std::unordered_set<std::string> named;
   TRY(core.View([&](const bolt::Tx& tx) {
     return ForEachNamespace(tx, [&](const bolt::Bucket& ns) -> Status {
@@ -113,7 +114,8 @@ class FirstError {
 // Backend snapshots that no row names, each after all of its children. Any thread.
 class SnapshotGarbage {
  public:
-  SnapshotGarbage(const std::vector<std::pair<std::string, std::string>>& snapshots, const std::unordered_set<std::string>& named) {
+  SnapshotGarbage(const std::vector<std::pair<std::string, std::string>>& snapshots,
+                  const std::unordered_set<std::string>& named) {
     for (const auto& [name, parent] : snapshots) {
       parents_[name] = parent;
       if (!parent.empty()) ++children_[parent];
@@ -124,8 +126,8 @@ class SnapshotGarbage {
     }
   }
   size_t leaves() const { return leaves_.size(); }
-  // The next one to remove, to be followed by Done; empty: none is left. Waits for those under way: their parents
-  // may follow.
+  // The next one to remove, to be followed by Done; empty: none is left. Waits for those under way:
+  // their parents may follow.
   std::string Next() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !leaves_.empty() || under_way_ == 0; });
@@ -141,7 +143,8 @@ class SnapshotGarbage {
       --under_way_;
       const std::string& parent = parents_[name];
       const bool last_child = removed && !parent.empty() && --children_[parent] == 0;
-      if (last_child && parents_.contains(parent) && !kept_.contains(parent)) leaves_.push_back(parent);
+      if (last_child && parents_.contains(parent) && !kept_.contains(parent))
+        leaves_.push_back(parent);
     }
     changed_.notify_all();
   }
@@ -163,7 +166,8 @@ void Collection::CleanBackends() {
   std::thread content;
   Status content_done;
   Status ingests_done;
-  if (core_->options.content != nullptr && (core_->content_dirty || stats_.removed_content > 0 || stats_.removed_ingests > 0)) {
+  if (core_->options.content != nullptr &&
+      (core_->content_dirty || stats_.removed_content > 0 || stats_.removed_ingests > 0)) {
     core_->content_dirty = false;
     content = std::thread([&] {
       content_done = CleanContent();

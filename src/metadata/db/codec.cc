@@ -59,8 +59,10 @@ std::string EncodeTime(Time time) {
 Result<Time> DecodeTime(std::string_view bytes) {
   const bool known = (bytes.size() == 15 && bytes[0] == 1) || (bytes.size() == 16 && bytes[0] == 2);
   if (!known) return DataLossError("a time of ", bytes.size(), " bytes");
-  const Time time = {static_cast<int64_t>(BigEndian(bytes.substr(1, 8))) - kYearOne, static_cast<int32_t>(BigEndian(bytes.substr(9, 4)))};
-  if (time.nanos < 0 || time.nanos >= 1000000000) return DataLossError("a time with ", time.nanos, " nanoseconds");
+  const Time time = {static_cast<int64_t>(BigEndian(bytes.substr(1, 8))) - kYearOne,
+                     static_cast<int32_t>(BigEndian(bytes.substr(9, 4)))};
+  if (time.nanos < 0 || time.nanos >= 1000000000)
+    return DataLossError("a time with ", time.nanos, " nanoseconds");
   return time;
 }
 
@@ -95,15 +97,21 @@ Result<model::Any> DecodeAny(std::string_view bytes) {
       case 0:
         if (!TakeUvarint(&bytes, &number)) return DataLossError("an Any with a damaged number");
         continue;
-      case 1: skip = 8; break;
-      case 5: skip = 4; break;
+      case 1:
+        skip = 8;
+        break;
+      case 5:
+        skip = 4;
+        break;
       case 2:
-        if (!TakeUvarint(&bytes, &number) || number > bytes.size()) return DataLossError("an Any that is cut short");
+        if (!TakeUvarint(&bytes, &number) || number > bytes.size())
+          return DataLossError("an Any that is cut short");
         if (tag >> 3 == 1) any.type_url = bytes.substr(0, number);
         if (tag >> 3 == 2) any.value = bytes.substr(0, number);
         skip = number;
         break;
-      default: return DataLossError("an Any with wire type ", tag & 7);
+      default:
+        return DataLossError("an Any with wire type ", tag & 7);
     }
     if (skip > bytes.size()) return DataLossError("an Any that is cut short");
     bytes.remove_prefix(skip);

@@ -12,8 +12,9 @@
 
 namespace corten::metadata {
 
-// 15 bytes: version 1, seconds since the year 1 (big endian), nanoseconds, zone -1 for UTC. Version 2, which has a byte
-// of zone seconds more, is accepted too; the zone is ignored, the instant counts.
+// 15 bytes: version 1, seconds since the year 1 (big endian), nanoseconds, zone -1 for UTC. Version
+// 2, which has a byte of zone seconds more, is accepted too; the zone is ignored, the instant
+// counts.
 std::string EncodeTime(Time time);
 Result<Time> DecodeTime(std::string_view bytes);
 
@@ -21,7 +22,8 @@ Result<Time> DecodeTime(std::string_view bytes);
 std::string EncodeVarint(int64_t value);
 Result<int64_t> DecodeVarint(std::string_view bytes);
 
-// google.protobuf.Any: field 1 the type URL, field 2 the value, each left out when empty. Unknown fields are skipped.
+// google.protobuf.Any: field 1 the type URL, field 2 the value, each left out when empty. Unknown
+// fields are skipped.
 std::string EncodeAny(const model::Any& any);
 Result<model::Any> DecodeAny(std::string_view bytes);
 

@@ -9,7 +9,8 @@ namespace corten::metadata {
 
 namespace {
 using SteadyClock = std::chrono::steady_clock;
-constexpr size_t kMinTouchedPerBatch = 64;  // rows read in one write transaction because writers touched them, whatever it takes
+constexpr size_t kMinTouchedPerBatch =
+    64;  // rows read in one write transaction because writers touched them, whatever it takes
 }  // namespace
 
 Result<GcStats> Collection::Run() {
@@ -42,7 +43,9 @@ Status Collection::Mark(const bolt::Tx& tx) {
   std::vector<Collector*> collectors;
   for (Collector* collector : core_->collectors) {
     Result<std::vector<CollectedResource>> held = collector->Resources();
-    if (!held.ok()) stats_.trouble.emplace(StrCat("collector ", collector->ReferenceLabel()), held.error().text());
+    if (!held.ok())
+      stats_.trouble.emplace(StrCat("collector ", collector->ReferenceLabel()),
+                             held.error().text());
     collectors.push_back(collector);
     resources.push_back(held.ok() ? std::move(*held) : std::vector<CollectedResource>());
   }
@@ -55,12 +58,16 @@ Status Collection::Mark(const bolt::Tx& tx) {
   return Ok();
 }
 
-// Marks from what writers touched, some per transaction. True: all of it is done, rows may be deleted.
+// Marks from what writers touched, some per transaction. True: all of it is done, rows may be
+// deleted.
 Result<bool> Collection::MarkTouched(const bolt::Tx& tx, SteadyClock::time_point begin) {
   std::vector<NodeName> taken;
   if (!core_->touched.Take(&taken)) abandoned_ = true;
-  touched_.insert(touched_.end(), std::make_move_iterator(taken.begin()), std::make_move_iterator(taken.end()));
-  for (size_t i = 0; !touched_.empty() && (i < kMinTouchedPerBatch || SteadyClock::now() - begin < options_.batch_time); ++i) {
+  touched_.insert(touched_.end(), std::make_move_iterator(taken.begin()),
+                  std::make_move_iterator(taken.end()));
+  for (size_t i = 0; !touched_.empty() &&
+                     (i < kMinTouchedPerBatch || SteadyClock::now() - begin < options_.batch_time);
+       ++i) {
     TRY(graph_.MarkTouched(tx, touched_.front()));
     touched_.pop_front();
   }
@@ -90,11 +97,13 @@ Status Collection::Sweep() {
   return Ok();
 }
 
-// Whole groups until the bounds are reached: what is deleted never leaves behind somebody who refers to it.
+// Whole groups until the bounds are reached: what is deleted never leaves behind somebody who
+// refers to it.
 Status Collection::SweepBatch(Mutation& mutation, SteadyClock::time_point begin) {
   const bool marked = TRY(MarkTouched(mutation.tx, begin));
   if (!marked) return Ok();
-  for (size_t rows = 0; next_ < dead_.size() && !abandoned_ && rows < options_.batch_rows; ++next_) {
+  for (size_t rows = 0; next_ < dead_.size() && !abandoned_ && rows < options_.batch_rows;
+       ++next_) {
     for (const GcGraph::NodeId id : dead_[next_]) {
       if (graph_.node(id).live() || graph_.space(id).kind == NodeKind::kCollected) continue;
       TRY(DeleteRow(mutation, id));
@@ -112,7 +121,8 @@ Status Collection::DeleteRow(Mutation& mutation, GcGraph::NodeId id) {
   const GcGraph::Space& space = graph_.space(id);
   const std::string_view key = graph_.node(id).key;
   const model::Namespace ns(space.ns);
-  const auto remove = [&](std::initializer_list<std::string_view> path, uint64_t* count) -> Result<bool> {
+  const auto remove = [&](std::initializer_list<std::string_view> path,
+                          uint64_t* count) -> Result<bool> {
     MaybeBucket rows = TRY(FindIn(mutation.tx, ns, path));
     MaybeBucket row;
     if (rows) row = TRY(rows->FindBucket(key));
@@ -129,9 +139,15 @@ Status Collection::DeleteRow(Mutation& mutation, GcGraph::NodeId id) {
   change.ns = ns;
   change.name = key;
   switch (space.kind) {
-    case NodeKind::kLease: TRY(remove({key::kLeases}, &stats_.removed_leases)); break;
-    case NodeKind::kContent: TRY(remove({key::kContent, key::kBlob}, &stats_.removed_content)); break;
-    case NodeKind::kIngest: TRY(remove({key::kContent, key::kIngests}, &stats_.removed_ingests)); break;
+    case NodeKind::kLease:
+      TRY(remove({key::kLeases}, &stats_.removed_leases));
+      break;
+    case NodeKind::kContent:
+      TRY(remove({key::kContent, key::kBlob}, &stats_.removed_content));
+      break;
+    case NodeKind::kIngest:
+      TRY(remove({key::kContent, key::kIngests}, &stats_.removed_ingests));
+      break;
     case NodeKind::kImage: {
       const bool removed = TRY(remove({key::kImages}, &stats_.removed_images));
       change.kind = Change::Kind::kImageDelete;
@@ -143,12 +159,14 @@ Status Collection::DeleteRow(Mutation& mutation, GcGraph::NodeId id) {
       change.kind = Change::Kind::kSnapshotRemove;
       change.snapshotter = space.name;
       if (removed) mutation.Emit(std::move(change));
-      if (const auto backend = core_->backends.find(space.name); backend != core_->backends.end()) backend->second->dirty = true;
+      if (const auto backend = core_->backends.find(space.name); backend != core_->backends.end())
+        backend->second->dirty = true;
       break;
     }
     case NodeKind::kContainer:
     case NodeKind::kSandbox:
-    case NodeKind::kCollected: break;
+    case NodeKind::kCollected:
+      break;
   }
   return Ok();
 }
@@ -161,11 +179,13 @@ void Collection::RemoveResources() {
       uint64_t number = 0;
       CHECK(ParseU64(graph_.space(id).name, &number) && number < core_->collectors.size());
       Collector* collector = core_->collectors[number];
-      const Status removed = collector->Remove(model::Namespace(graph_.space(id).ns), std::string(graph_.node(id).key));
+      const Status removed = collector->Remove(model::Namespace(graph_.space(id).ns),
+                                               std::string(graph_.node(id).key));
       if (removed.ok()) {
         ++stats_.removed_resources;
       } else if (!removed.error().Is(Code::kNotFound)) {
-        stats_.trouble.emplace(StrCat("collector ", collector->ReferenceLabel()), removed.error().text());
+        stats_.trouble.emplace(StrCat("collector ", collector->ReferenceLabel()),
+                               removed.error().text());
       }
     }
   }

@@ -1,9 +1,11 @@
-// One run of the garbage collector. Internal to metadata/db; the story is in gc.h and docs/formats/metadata.md.
+// One run of the garbage collector. Internal to metadata/db; the story is in gc.h and
+// docs/formats/metadata.md.
 //
 //   note     from now on writers note what they touch (touch_log.h)
 //   mark     on a read transaction: writers go on
-//   sweep    short write transactions: what was touched meanwhile is marked from, then a few dead rows go
-//   backends what no row names any more is deleted there, unless somebody is about to name it (pins.h)
+//   sweep    short write transactions: what was touched meanwhile is marked from, then a few dead
+//   rows go backends what no row names any more is deleted there, unless somebody is about to name
+//   it (pins.h)
 #pragma once
 
 #include <chrono>
@@ -21,7 +23,8 @@ namespace corten::metadata {
 
 class Collection {
  public:
-  Collection(DbCore* core, GcOptions options) : core_(core), options_(options), graph_(core->Clock()) {}
+  Collection(DbCore* core, GcOptions options)
+      : core_(core), options_(options), graph_(core->Clock()) {}
   // REQUIRES: no other run of this database is under way. Once.
   Result<GcStats> Run();
 
@@ -43,9 +46,9 @@ class Collection {
   GcGraph graph_;
   GcStats stats_;
   std::vector<std::vector<GcGraph::NodeId>> dead_;
-  size_t next_ = 0;            // group of dead_
+  size_t next_ = 0;               // group of dead_
   std::deque<NodeName> touched_;  // noted, not yet marked from
-  bool abandoned_ = false;     // too much was touched: delete nothing more
+  bool abandoned_ = false;        // too much was touched: delete nothing more
 };
 
 }  // namespace corten::metadata

@@ -49,13 +49,16 @@ Status WriteContainer(bolt::Bucket row, const Container& container) {
 Status Validate(const Container& container) {
   TRY(model::ValidateIdentifier(container.id.str(), "identifier").Context("container.ID"));
   for (const auto& [name, any] : container.extensions) {
-    if (name.empty()) return InvalidArgumentError("container.Extension keys must not be zero-length");
+    if (name.empty())
+      return InvalidArgumentError("container.Extension keys must not be zero-length");
   }
   TRY(CheckLabels(container.labels, "containers.Labels"));
-  if (container.runtime.name.empty()) return InvalidArgumentError("container.Runtime.Name must be set");
+  if (container.runtime.name.empty())
+    return InvalidArgumentError("container.Runtime.Name must be set");
   if (!container.spec) return InvalidArgumentError("container.Spec must be set");
   if (!container.snapshot_key.empty() && container.snapshotter.empty()) {
-    return InvalidArgumentError("container.Snapshotter must be set if container.SnapshotKey is set");
+    return InvalidArgumentError(
+        "container.Snapshotter must be set if container.SnapshotKey is set");
   }
   return Ok();
 }
@@ -64,8 +67,10 @@ Status Validate(const Container& container) {
 Result<Container> ApplyMask(const Container& before, const Container& wanted, FieldPaths paths) {
   Container after = before;
   if (paths.empty()) {
-    if (wanted.snapshotter != before.snapshotter) return InvalidArgumentError("container.Snapshotter field is immutable");
-    if (wanted.runtime.name != before.runtime.name) return InvalidArgumentError("container.Runtime.Name field is immutable");
+    if (wanted.snapshotter != before.snapshotter)
+      return InvalidArgumentError("container.Snapshotter field is immutable");
+    if (wanted.runtime.name != before.runtime.name)
+      return InvalidArgumentError("container.Runtime.Name field is immutable");
     paths = {"labels", "spec", "extensions", "image", "snapshotkey"};
   }
   for (const std::string& path : paths) {
@@ -87,14 +92,16 @@ Result<Container> ApplyMask(const Container& before, const Container& wanted, Fi
     } else if (path == "snapshotkey") {
       after.snapshot_key = wanted.snapshot_key;
     } else {
-      return InvalidArgumentError("cannot update ", Quoted(path), " field on ", Quoted(wanted.id.str()));
+      return InvalidArgumentError("cannot update ", Quoted(path), " field on ",
+                                  Quoted(wanted.id.str()));
     }
   }
   return after;
 }
 
 // Decides a filter from the row, reading only the fields that it asks for.
-bool Matches(const model::Filter& filter, std::string_view id, const bolt::Bucket& row, Status* damage) {
+bool Matches(const model::Filter& filter, std::string_view id, const bolt::Bucket& row,
+             Status* damage) {
   const auto value = [&](const bolt::Bucket& bucket, std::string_view name) -> std::string {
     Result<std::string_view> bytes = ReadBytes(bucket, name);
     if (bytes.ok()) return std::string(*bytes);
@@ -145,7 +152,8 @@ Result<Container> Containers::Get(const model::Namespace& ns, const model::Conta
   return container;
 }
 
-Result<std::vector<Container>> Containers::List(const model::Namespace& ns, const Filters& filters) {
+Result<std::vector<Container>> Containers::List(const model::Namespace& ns,
+                                                const Filters& filters) {
   TRY(CheckNamespace(ns));
   const model::Filter filter = TRY(ParseListFilters(filters));
   std::vector<Container> containers;
@@ -181,12 +189,14 @@ Result<Container> Containers::Create(const model::Scope& scope, Container contai
   return container;
 }
 
-Result<Container> Containers::Update(const model::Scope& scope, Container container, const FieldPaths& paths) {
+Result<Container> Containers::Update(const model::Scope& scope, Container container,
+                                     const FieldPaths& paths) {
   TRY(CheckNamespace(scope.ns));
   if (container.id.empty()) return InvalidArgumentError("must specify a container id");
   Container after;
   TRY(core_->Update([&](Mutation& mutation) -> Status {
-    const MaybeBucket row = TRY(FindIn(mutation.tx, scope.ns, {key::kContainers, container.id.str()}));
+    const MaybeBucket row =
+        TRY(FindIn(mutation.tx, scope.ns, {key::kContainers, container.id.str()}));
     if (!row) return NoContainer(scope.ns, container.id);
     const Container before = TRY(ReadContainer(container.id.str(), *row));
     after = TRY(ApplyMask(before, container, paths));

@@ -7,10 +7,13 @@ namespace corten::metadata {
 
 namespace {
 
-constexpr int64_t kIngestLife = int64_t{24} * 3600 * 1000000000;  // nanoseconds; of ingests that no lease holds
+constexpr int64_t kIngestLife =
+    int64_t{24} * 3600 * 1000000000;  // nanoseconds; of ingests that no lease holds
 constexpr std::string_view kShareable = "containerd.io/namespace.shareable";
 
-Error NoContent(const model::Digest& digest) { return NotFoundError("content digest ", digest.str()); }
+Error NoContent(const model::Digest& digest) {
+  return NotFoundError("content digest ", digest.str());
+}
 Error NoIngest(const std::string& ref) { return NotFoundError("ingest ref ", Quoted(ref)); }
 
 Result<content::Info> ReadInfo(const model::Digest& digest, const bolt::Bucket& row) {
@@ -49,7 +52,8 @@ Result<bool> IsLent(const bolt::Tx& tx, const model::Digest& digest) {
 
 }  // namespace
 
-Result<std::optional<IngestRow>> ReadIngest(const bolt::Tx& tx, const model::Namespace& ns, std::string_view ref) {
+Result<std::optional<IngestRow>> ReadIngest(const bolt::Tx& tx, const model::Namespace& ns,
+                                            std::string_view ref) {
   const MaybeBucket row = TRY(FindIn(tx, ns, {key::kContent, key::kIngests, ref}));
   if (!row) return std::optional<IngestRow>();
   IngestRow ingest;
@@ -59,7 +63,8 @@ Result<std::optional<IngestRow>> ReadIngest(const bolt::Tx& tx, const model::Nam
   return std::optional<IngestRow>(std::move(ingest));
 }
 
-Result<content::IngestStatus> SharedStatus(content::Store& backend, const std::string& ref, const model::Digest& shared, Time started) {
+Result<content::IngestStatus> SharedStatus(content::Store& backend, const std::string& ref,
+                                           const model::Digest& shared, Time started) {
   const content::Info info = TRY(backend.GetInfo(shared));
   content::IngestStatus status;
   status.ref = ref;
@@ -89,14 +94,17 @@ Result<content::Info> ScopedContent::GetInfo(const model::Digest& digest) {
   return info;
 }
 
-Result<content::Info> ScopedContent::Update(const content::Info& info, const content::FieldPaths& paths) {
+Result<content::Info> ScopedContent::Update(const content::Info& info,
+                                            const content::FieldPaths& paths) {
   TRY(CheckNamespace(scope_.ns));
   content::Info after;
   TRY(core_->Update([&](Mutation& mutation) -> Status {
-    MaybeBucket row = TRY(FindIn(mutation.tx, scope_.ns, {key::kContent, key::kBlob, info.digest.str()}));
+    MaybeBucket row =
+        TRY(FindIn(mutation.tx, scope_.ns, {key::kContent, key::kBlob, info.digest.str()}));
     if (!row) return NoContent(info.digest);
     after = TRY(ReadInfo(info.digest, *row));
-    TRY(ApplyLabelMask(paths, info.labels, StrCat("content info ", Quoted(info.digest.str())), &after.labels));
+    TRY(ApplyLabelMask(paths, info.labels, StrCat("content info ", Quoted(info.digest.str())),
+                       &after.labels));
     TRY(CheckLabels(after.labels, "info.Labels"));
     after.updated_at = core_->Clock();
     TRY(WriteMap(*row, key::kLabels, after.labels));
@@ -108,10 +116,12 @@ Result<content::Info> ScopedContent::Update(const content::Info& info, const con
   return after;
 }
 
-Status ScopedContent::Walk(const content::Filters& filters, const std::function<Status(const content::Info&)>& visit) {
+Status ScopedContent::Walk(const content::Filters& filters,
+                           const std::function<Status(const content::Info&)>& visit) {
   TRY(CheckNamespace(scope_.ns));
   const model::Filter filter = TRY(model::Filter::Parse(filters));
-  std::vector<content::Info> infos;  // all before the first visit: a slow visitor must not hold a read transaction
+  std::vector<content::Info>
+      infos;  // all before the first visit: a slow visitor must not hold a read transaction
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket rows = TRY(FindIn(tx, scope_.ns, {key::kContent, key::kBlob}));
     if (!rows) return Ok();
@@ -157,7 +167,8 @@ Result<std::unique_ptr<content::Reader>> ScopedContent::OpenReader(const model::
   return backend->OpenReader(digest);
 }
 
-Result<std::unique_ptr<content::Writer>> ScopedContent::OpenWriter(const content::WriterOptions& options) {
+Result<std::unique_ptr<content::Writer>> ScopedContent::OpenWriter(
+    const content::WriterOptions& options) {
   content::Store* backend = TRY(Backend());
   if (options.ref.empty()) return InvalidArgumentError("ref must not be empty");
   const KeyLocks::Hold hold = core_->ingest_refs.Lock(StrCat(scope_.ns.str(), "/", options.ref));
@@ -175,11 +186,13 @@ Result<std::unique_ptr<content::Writer>> ScopedContent::OpenWriter(const content
     const bool still_there = TRY(LeaseBlob(options.expected));
     if (still_there) return AlreadyExistsError("content ", options.expected.str());
   }
-  state.backend_ref = before.ingest ? before.ingest->backend_ref : StrCat(scope_.ns.str(), "/1/", options.ref);
+  state.backend_ref =
+      before.ingest ? before.ingest->backend_ref : StrCat(scope_.ns.str(), "/1/", options.ref);
   state.ref_pin = core_->ingests.Acquire(state.backend_ref);
   TRY(TryShare(*backend, options, before, &state));
   if (state.shared.empty()) {
-    Result<std::unique_ptr<content::Writer>> writer = backend->OpenWriter({state.backend_ref, options.expected, options.total});
+    Result<std::unique_ptr<content::Writer>> writer =
+        backend->OpenWriter({state.backend_ref, options.expected, options.total});
     if (!writer.ok() && writer.error().Is(Code::kAlreadyExists)) {
       // The backend has the blob, but this namespace may not take it: it brings its own bytes.
       writer = backend->OpenWriter({state.backend_ref, model::Digest(), options.total});
@@ -195,14 +208,16 @@ Result<std::unique_ptr<content::Writer>> ScopedContent::OpenWriter(const content
   return MakeScopedWriter(std::move(state));
 }
 
-Result<ScopedContent::Before> ScopedContent::LookBefore(const content::WriterOptions& options) const {
+Result<ScopedContent::Before> ScopedContent::LookBefore(
+    const content::WriterOptions& options) const {
   Before before;
   before.may_share = core_->options.sharing == ContentSharing::kShared;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
     TRY(CheckLease(tx, scope_));  // before the backend is asked for anything
     before.ingest = TRY(ReadIngest(tx, scope_.ns, options.ref));
     if (options.expected.empty()) return Ok();
-    const MaybeBucket row = TRY(FindIn(tx, scope_.ns, {key::kContent, key::kBlob, options.expected.str()}));
+    const MaybeBucket row =
+        TRY(FindIn(tx, scope_.ns, {key::kContent, key::kBlob, options.expected.str()}));
     before.present = row.has_value();
     if (!before.present && !before.may_share) before.may_share = TRY(IsLent(tx, options.expected));
     return Ok();
@@ -210,13 +225,15 @@ Result<ScopedContent::Before> ScopedContent::LookBefore(const content::WriterOpt
   return before;
 }
 
-// The caller's lease takes a blob that is there. False: it was deleted meanwhile, a writer brings it back.
+// The caller's lease takes a blob that is there. False: it was deleted meanwhile, a writer brings
+// it back.
 Result<bool> ScopedContent::LeaseBlob(const model::Digest& digest) {
   bool there = true;
   if (scope_.lease.empty()) return there;
   TRY(core_->Update([&](Mutation& mutation) -> Status {
     TRY(AddLeaseMember(mutation, scope_, NodeKind::kContent, digest.str()));
-    const MaybeBucket row = TRY(FindIn(mutation.tx, scope_.ns, {key::kContent, key::kBlob, digest.str()}));
+    const MaybeBucket row =
+        TRY(FindIn(mutation.tx, scope_.ns, {key::kContent, key::kBlob, digest.str()}));
     there = row.has_value();
     return Ok();
   }));
@@ -224,7 +241,8 @@ Result<bool> ScopedContent::LeaseBlob(const model::Digest& digest) {
 }
 
 // Sets state->shared if the backend's blob can be taken as it is.
-Status ScopedContent::TryShare(content::Store& backend, const content::WriterOptions& options, const Before& before, ScopedWriterState* state) {
+Status ScopedContent::TryShare(content::Store& backend, const content::WriterOptions& options,
+                               const Before& before, ScopedWriterState* state) {
   if (before.ingest) {
     const bool same = options.expected.empty() || before.ingest->shared == options.expected;
     if (same) state->shared = before.ingest->shared;
@@ -243,7 +261,8 @@ Status ScopedContent::TryShare(content::Store& backend, const content::WriterOpt
   return Ok();
 }
 
-Status ScopedContent::WriteIngest(const std::string& ref, const std::string& backend_ref, const model::Digest& shared) {
+Status ScopedContent::WriteIngest(const std::string& ref, const std::string& backend_ref,
+                                  const model::Digest& shared) {
   return core_->Update([&](Mutation& mutation) -> Status {
     const bool leased = TRY(AddLeaseMember(mutation, scope_, NodeKind::kIngest, ref));
     bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope_.ns, {key::kContent, key::kIngests}));
@@ -282,7 +301,8 @@ Result<content::IngestStatus> ScopedContent::GetStatus(const std::string& ref) {
   return status;
 }
 
-Result<std::vector<content::IngestStatus>> ScopedContent::ListStatuses(const content::Filters& filters) {
+Result<std::vector<content::IngestStatus>> ScopedContent::ListStatuses(
+    const content::Filters& filters) {
   content::Store* backend = TRY(Backend());
   const model::Filter filter = TRY(model::Filter::Parse(filters));
   std::vector<std::pair<std::string, IngestRow>> rows;
@@ -290,10 +310,11 @@ Result<std::vector<content::IngestStatus>> ScopedContent::ListStatuses(const con
     const MaybeBucket ingests = TRY(FindIn(tx, scope_.ns, {key::kContent, key::kIngests}));
     if (!ingests) return Ok();
     return ForEachBucket(*ingests, [&](std::string_view ref, const bolt::Bucket&) -> Status {
-      const bool wanted = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-        if (path.size() == 1 && path[0] == "ref") return std::string(ref);
-        return std::nullopt;
-      });
+      const bool wanted =
+          filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+            if (path.size() == 1 && path[0] == "ref") return std::string(ref);
+            return std::nullopt;
+          });
       if (!wanted) return Ok();
       std::optional<IngestRow> row = TRY(ReadIngest(tx, scope_.ns, ref));
       if (row) rows.emplace_back(ref, std::move(*row));
@@ -303,9 +324,11 @@ Result<std::vector<content::IngestStatus>> ScopedContent::ListStatuses(const con
   std::vector<content::IngestStatus> statuses;
   for (const auto& [ref, row] : rows) {
     Result<content::IngestStatus> status =
-        row.shared.empty() ? backend->GetStatus(row.backend_ref) : SharedStatus(*backend, ref, row.shared, core_->Clock());
+        row.shared.empty() ? backend->GetStatus(row.backend_ref)
+                           : SharedStatus(*backend, ref, row.shared, core_->Clock());
     if (!status.ok()) {
-      if (status.error().Is(Code::kNotFound)) continue;  // a crash left the row alone, or it ended just now
+      if (status.error().Is(Code::kNotFound))
+        continue;  // a crash left the row alone, or it ended just now
       return std::move(status).TakeError();
     }
     status->ref = ref;

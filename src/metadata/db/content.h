@@ -1,5 +1,5 @@
-// One namespace's content: rows of the database over blobs of the backend (metadata.md 5). Contract: content/store.h.
-// Internal to metadata/db; made per call.
+// One namespace's content: rows of the database over blobs of the backend (metadata.md 5).
+// Contract: content/store.h. Internal to metadata/db; made per call.
 #pragma once
 
 #include <memory>
@@ -12,13 +12,15 @@ namespace corten::metadata {
 
 // The row of an ingest.
 struct IngestRow {
-  std::string backend_ref;   // NAMESPACE/1/REF
-  model::Digest shared;      // not empty: no bytes are needed, the backend has this blob already
+  std::string backend_ref;  // NAMESPACE/1/REF
+  model::Digest shared;     // not empty: no bytes are needed, the backend has this blob already
 };
-Result<std::optional<IngestRow>> ReadIngest(const bolt::Tx& tx, const model::Namespace& ns, std::string_view ref);
+Result<std::optional<IngestRow>> ReadIngest(const bolt::Tx& tx, const model::Namespace& ns,
+                                            std::string_view ref);
 
 // What Status answers for an ingest that takes the backend's blob as it is.
-Result<content::IngestStatus> SharedStatus(content::Store& backend, const std::string& ref, const model::Digest& shared, Time started);
+Result<content::IngestStatus> SharedStatus(content::Store& backend, const std::string& ref,
+                                           const model::Digest& shared, Time started);
 
 // A writer of one namespace. `backend` is null as long as the ingest is shared.
 struct ScopedWriterState {
@@ -31,8 +33,8 @@ struct ScopedWriterState {
   int64_t shared_size = 0;
   Time started;
   std::unique_ptr<content::Writer> backend;
-  PinTable::Pin ref_pin;       // the collector leaves the backend's ingest alone
-  PinTable::Pin digest_pin;    // and the expected blob
+  PinTable::Pin ref_pin;     // the collector leaves the backend's ingest alone
+  PinTable::Pin digest_pin;  // and the expected blob
 };
 std::unique_ptr<content::Writer> MakeScopedWriter(ScopedWriterState state);
 
@@ -41,11 +43,14 @@ class ScopedContent final : public content::Store {
   ScopedContent(DbCore* core, model::Scope scope) : core_(core), scope_(std::move(scope)) {}
 
   Result<content::Info> GetInfo(const model::Digest& digest) override;
-  Result<content::Info> Update(const content::Info& info, const content::FieldPaths& paths) override;
-  Status Walk(const content::Filters& filters, const std::function<Status(const content::Info&)>& visit) override;
+  Result<content::Info> Update(const content::Info& info,
+                               const content::FieldPaths& paths) override;
+  Status Walk(const content::Filters& filters,
+              const std::function<Status(const content::Info&)>& visit) override;
   Status Delete(const model::Digest& digest) override;
   Result<std::unique_ptr<content::Reader>> OpenReader(const model::Digest& digest) override;
-  Result<std::unique_ptr<content::Writer>> OpenWriter(const content::WriterOptions& options) override;
+  Result<std::unique_ptr<content::Writer>> OpenWriter(
+      const content::WriterOptions& options) override;
   Result<content::IngestStatus> GetStatus(const std::string& ref) override;
   Result<std::vector<content::IngestStatus>> ListStatuses(const content::Filters& filters) override;
   Status Abort(const std::string& ref) override;
@@ -60,8 +65,10 @@ class ScopedContent final : public content::Store {
   Result<content::Store*> Backend() const;
   Result<Before> LookBefore(const content::WriterOptions& options) const;
   Result<bool> LeaseBlob(const model::Digest& digest);
-  Status TryShare(content::Store& backend, const content::WriterOptions& options, const Before& before, ScopedWriterState* state);
-  Status WriteIngest(const std::string& ref, const std::string& backend_ref, const model::Digest& shared);
+  Status TryShare(content::Store& backend, const content::WriterOptions& options,
+                  const Before& before, ScopedWriterState* state);
+  Status WriteIngest(const std::string& ref, const std::string& backend_ref,
+                     const model::Digest& shared);
   DbCore* core_;
   const model::Scope scope_;
 };

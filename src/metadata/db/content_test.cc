@@ -18,7 +18,9 @@ class ScopedHarness final : public StoreHarness {
 };
 
 INSTANTIATE_TEST_SUITE_P(Metadata, StoreContract,
-                         ::testing::Values(StoreCase{"ScopedContent", [] { return std::make_unique<ScopedHarness>(); }}), StoreCaseName);
+                         ::testing::Values(StoreCase{
+                             "ScopedContent", [] { return std::make_unique<ScopedHarness>(); }}),
+                         StoreCaseName);
 
 }  // namespace
 }  // namespace corten::content
@@ -28,15 +30,20 @@ namespace {
 
 class ScopedContentTest : public ::testing::Test {
  protected:
-  std::unique_ptr<content::Store> Content(const model::Scope& scope = kScope) { return f_.db().Content(scope); }
-  std::vector<LeaseResource> Held(const std::string& lease) { return f_.db().leases().ListResources(kDefault, model::LeaseId(lease)).value(); }
+  std::unique_ptr<content::Store> Content(const model::Scope& scope = kScope) {
+    return f_.db().Content(scope);
+  }
+  std::vector<LeaseResource> Held(const std::string& lease) {
+    return f_.db().leases().ListResources(kDefault, model::LeaseId(lease)).value();
+  }
 
   DatabaseFixture f_;
 };
 
 TEST_F(ScopedContentTest, NamespacesShareBlobsButNotRows) {
   const model::Digest digest = f_.Put("data");
-  EXPECT_FAILS(Content(In("other"))->GetInfo(digest), Code::kNotFound, "content digest " + digest.str() + ": not found");
+  EXPECT_FAILS(Content(In("other"))->GetInfo(digest), Code::kNotFound,
+               "content digest " + digest.str() + ": not found");
   EXPECT_TRUE(Content(In("other"))->OpenReader(digest).error().Is(Code::kNotFound));
   auto writer = Content(In("other"))->OpenWriter({"r", digest, 4}).value();
   EXPECT_EQ(writer->GetStatus()->offset, 4);
@@ -64,7 +71,8 @@ TEST_F(ScopedContentTest, IsolatedNamespacesBringTheirOwnBytes) {
     EXPECT_EQ(writer->GetStatus()->offset, 0);
     EXPECT_TRUE(writer->Commit({4, digest, {}}).error().Is(Code::kFailedPrecondition));
   }
-  ASSERT_OK(f.db().namespaces().Update(kDefault, {{"containerd.io/namespace.shareable", "true"}}, {}));
+  ASSERT_OK(
+      f.db().namespaces().Update(kDefault, {{"containerd.io/namespace.shareable", "true"}}, {}));
   ASSERT_OK(f.db().Content(In("other"))->Abort("r"));
   auto writer = f.db().Content(In("other"))->OpenWriter({"r", digest, 4}).value();
   EXPECT_EQ(writer->GetStatus()->offset, 4);
@@ -101,7 +109,8 @@ TEST_F(ScopedContentTest, SharedIngestCanBeResumedAndListed) {
 TEST_F(ScopedContentTest, WhatACallMakesOrFindsJoinsItsLease) {
   f_.MakeLease("l");
   const model::Digest digest = f_.Put("data");
-  EXPECT_TRUE(Content(In("default", "l"))->OpenWriter({"r", digest, 4}).error().Is(Code::kAlreadyExists));
+  EXPECT_TRUE(
+      Content(In("default", "l"))->OpenWriter({"r", digest, 4}).error().Is(Code::kAlreadyExists));
   EXPECT_EQ(Held("l"), (std::vector<LeaseResource>{{digest.str(), "content"}}));
   auto writer = Content(In("default", "l"))->OpenWriter({"r2", {}, 0}).value();
   EXPECT_EQ(Held("l"), (std::vector<LeaseResource>{{digest.str(), "content"}, {"r2", "ingests"}}));
@@ -111,14 +120,16 @@ TEST_F(ScopedContentTest, WhatACallMakesOrFindsJoinsItsLease) {
   EXPECT_EQ(Held("l")[1].type, "content");
   ASSERT_OK(Content(In("default", "l"))->Delete(digest));
   EXPECT_EQ(Held("l").size(), 1U);
-  EXPECT_FAILS(Content(In("default", "none"))->OpenWriter({"r3", {}, 0}), Code::kNotFound, "lease does not exist: not found");
+  EXPECT_FAILS(Content(In("default", "none"))->OpenWriter({"r3", {}, 0}), Code::kNotFound,
+               "lease does not exist: not found");
 }
 
 TEST_F(ScopedContentTest, SecondCommitOfABlobIsAlreadyExistsAndEndsTheIngest) {
   const model::Digest digest = f_.Put("data");
   auto writer = Content()->OpenWriter({"r", {}, 0}).value();
   ASSERT_OK(writer->Write("data"));
-  EXPECT_FAILS(writer->Commit({}), Code::kAlreadyExists, "content " + digest.str() + ": already exists");
+  EXPECT_FAILS(writer->Commit({}), Code::kAlreadyExists,
+               "content " + digest.str() + ": already exists");
   EXPECT_TRUE(Content()->GetStatus("r").error().Is(Code::kNotFound));
   EXPECT_TRUE(f_.store().ListStatuses({})->empty());
 }
@@ -132,7 +143,8 @@ TEST_F(ScopedContentTest, IngestsHaveTheirOwnNamesInTheBackend) {
   writer.reset();
   ASSERT_OK(Content()->Abort("my-ingest"));
   EXPECT_TRUE(f_.store().ListStatuses({})->empty());
-  EXPECT_FAILS(Content()->Abort("my-ingest"), Code::kNotFound, "ingest ref \"my-ingest\": not found");
+  EXPECT_FAILS(Content()->Abort("my-ingest"), Code::kNotFound,
+               "ingest ref \"my-ingest\": not found");
 }
 
 TEST_F(ScopedContentTest, CommitsAndDeletesAreTold) {
@@ -149,7 +161,8 @@ TEST_F(ScopedContentTest, CommitsAndDeletesAreTold) {
 TEST_F(ScopedContentTest, LabelsTooLongLeaveTheIngest) {
   auto writer = Content()->OpenWriter({"r", {}, 0}).value();
   ASSERT_OK(writer->Write("x"));
-  EXPECT_TRUE(writer->Commit({0, {}, {{"k", std::string(5000, 'v')}}}).error().Is(Code::kInvalidArgument));
+  EXPECT_TRUE(
+      writer->Commit({0, {}, {{"k", std::string(5000, 'v')}}}).error().Is(Code::kInvalidArgument));
   ASSERT_OK(writer->Commit({}));
 }
 

@@ -22,7 +22,8 @@ class ScopedWriter final : public content::Writer {
 
   Result<content::IngestStatus> GetStatus() override {
     TRY(CheckOpen());
-    if (state_.backend == nullptr) return SharedStatus(*state_.core->options.content, state_.ref, state_.shared, state_.started);
+    if (state_.backend == nullptr)
+      return SharedStatus(*state_.core->options.content, state_.ref, state_.shared, state_.started);
     content::IngestStatus status = TRY(state_.backend->GetStatus());
     status.ref = state_.ref;
     status.expected = state_.expected;
@@ -74,10 +75,14 @@ class ScopedWriter final : public content::Writer {
 
   Status CheckShared(const CommitOptions& options) const {
     if (options.size > 0 && options.size != state_.shared_size) {
-      return FailedPreconditionError(Quoted(state_.ref), " failed size validation: ", state_.shared_size, " != ", options.size);
+      return FailedPreconditionError(Quoted(state_.ref),
+                                     " failed size validation: ", state_.shared_size,
+                                     " != ", options.size);
     }
     if (!options.expected.empty() && options.expected != state_.shared) {
-      return FailedPreconditionError(Quoted(state_.ref), " unexpected digest: ", state_.shared.str(), " != ", options.expected.str());
+      return FailedPreconditionError(Quoted(state_.ref),
+                                     " unexpected digest: ", state_.shared.str(),
+                                     " != ", options.expected.str());
     }
     return Ok();
   }
@@ -89,7 +94,8 @@ class ScopedWriter final : public content::Writer {
     *digest = options.expected;  // in the algorithm that the caller means
     if (digest->empty()) *digest = TRY(state_.backend->CurrentDigest());
     if (*digest != state_.expected) blob_pin_ = state_.core->digests.Acquire(digest->str());
-    const Result<model::Digest> stored = state_.backend->Commit({options.size, options.expected, {}});
+    const Result<model::Digest> stored =
+        state_.backend->Commit({options.size, options.expected, {}});
     // Another namespace, or garbage, has the blob: the ingest is gone and the blob is as good.
     if (!stored.ok() && !stored.error().Is(Code::kAlreadyExists)) return stored.error().Clone();
     state_.core->content_dirty = true;  // should the row fail, nothing names the blob
@@ -101,7 +107,8 @@ class ScopedWriter final : public content::Writer {
     bool is_new = false;
     TRY(state_.core->Update([&](Mutation& mutation) -> Status {
       const model::Scope& scope = state_.scope;
-      const MaybeBucket found = TRY(FindIn(mutation.tx, scope.ns, {key::kContent, key::kBlob, digest.str()}));
+      const MaybeBucket found =
+          TRY(FindIn(mutation.tx, scope.ns, {key::kContent, key::kBlob, digest.str()}));
       is_new = !found.has_value();
       TRY(RemoveLeaseMember(mutation, scope, NodeKind::kIngest, state_.ref));
       TRY(AddLeaseMember(mutation, scope, NodeKind::kContent, digest.str()));
@@ -132,20 +139,23 @@ class ScopedWriter final : public content::Writer {
   // Gives the ingest bytes of its own: those of the shared blob, or none.
   Status Unshare(bool copy) {
     content::Store& store = *state_.core->options.content;
-    std::unique_ptr<content::Writer> writer = TRY(store.OpenWriter({state_.backend_ref, model::Digest(), state_.shared_size}));
+    std::unique_ptr<content::Writer> writer =
+        TRY(store.OpenWriter({state_.backend_ref, model::Digest(), state_.shared_size}));
     TRY(writer->Truncate(0));
     if (copy) {
       const std::unique_ptr<content::Reader> reader = TRY(store.OpenReader(state_.shared));
       std::string buffer(kCopyBuffer, '\0');
       for (int64_t at = 0; at < reader->size();) {
         const size_t n = TRY(reader->ReadAt(buffer, at));
-        if (n == 0) return DataLossError("content ", state_.shared.str(), ": ends after ", at, " bytes");
+        if (n == 0)
+          return DataLossError("content ", state_.shared.str(), ": ends after ", at, " bytes");
         TRY(writer->Write(std::string_view(buffer).substr(0, n)));
         at += static_cast<int64_t>(n);
       }
     }
     TRY(state_.core->Update([&](Mutation& mutation) -> Status {
-      MaybeBucket row = TRY(FindIn(mutation.tx, state_.scope.ns, {key::kContent, key::kIngests, state_.ref}));
+      MaybeBucket row =
+          TRY(FindIn(mutation.tx, state_.scope.ns, {key::kContent, key::kIngests, state_.ref}));
       if (!row) return NotFoundError("ingest ref ", Quoted(state_.ref));
       return row->Delete(key::kExpected);
     }));
@@ -161,6 +171,8 @@ class ScopedWriter final : public content::Writer {
 
 }  // namespace
 
-std::unique_ptr<content::Writer> MakeScopedWriter(ScopedWriterState state) { return std::make_unique<ScopedWriter>(std::move(state)); }
+std::unique_ptr<content::Writer> MakeScopedWriter(ScopedWriterState state) {
+  return std::make_unique<ScopedWriter>(std::move(state));
+}
 
 }  // namespace corten::metadata

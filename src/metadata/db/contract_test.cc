@@ -19,7 +19,9 @@ class DatabaseHarness final : public StoresHarness {
   DatabaseFixture f_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Database, StoresContract, ::testing::Values(StoresCase{"Database", [] { return std::make_unique<DatabaseHarness>(); }}),
+INSTANTIATE_TEST_SUITE_P(Database, StoresContract,
+                         ::testing::Values(StoresCase{
+                             "Database", [] { return std::make_unique<DatabaseHarness>(); }}),
                          StoresCaseName);
 
 }  // namespace
@@ -38,7 +40,9 @@ class ScopedHarness final : public SnapshotterHarness {
 };
 
 INSTANTIATE_TEST_SUITE_P(Metadata, SnapshotterContract,
-                         ::testing::Values(SnapshotterCase{"ScopedSnapshots", [] { return std::make_unique<ScopedHarness>(); }, true, true}),
+                         ::testing::Values(SnapshotterCase{
+                             "ScopedSnapshots", [] { return std::make_unique<ScopedHarness>(); },
+                             true, true}),
                          SnapshotterCaseName);
 
 }  // namespace

@@ -9,10 +9,14 @@ namespace {
 // The name of a lease's bucket for members of a kind.
 std::string_view MemberBucket(NodeKind kind) {
   switch (kind) {
-    case NodeKind::kContent: return key::kContent;
-    case NodeKind::kImage: return key::kImages;
-    case NodeKind::kIngest: return key::kIngests;
-    default: return key::kSnapshots;
+    case NodeKind::kContent:
+      return key::kContent;
+    case NodeKind::kImage:
+      return key::kImages;
+    case NodeKind::kIngest:
+      return key::kIngests;
+    default:
+      return key::kSnapshots;
   }
 }
 
@@ -55,12 +59,10 @@ Status DbCore::Update(const std::function<Status(Mutation&)>& fn) {
   return Ok();
 }
 
-Status DbCore::WaitForCollection() {
-  return hooks.collect ? hooks.collect() : collect_now();
-}
+Status DbCore::WaitForCollection() { return hooks.collect ? hooks.collect() : collect_now(); }
 
 bool DbCore::HasIntentsFile() const {
-  struct stat info {};
+  struct stat info{};
   return ::stat(options.intents_path.c_str(), &info) == 0;
 }
 
@@ -81,7 +83,8 @@ Status CheckLease(const bolt::Tx& tx, const model::Scope& scope) {
   return lease ? Ok() : NotFoundError("lease does not exist");
 }
 
-Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space) {
+Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind,
+                            std::string_view key, std::string_view space) {
   if (scope.lease.empty()) return false;
   MaybeBucket lease = TRY(FindIn(mutation.tx, scope.ns, {key::kLeases, scope.lease.str()}));
   if (!lease) return NotFoundError("lease does not exist");
@@ -92,9 +95,11 @@ Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeK
   return true;
 }
 
-Status RemoveLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space) {
+Status RemoveLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind,
+                         std::string_view key, std::string_view space) {
   if (scope.lease.empty()) return Ok();
-  MaybeBucket members = TRY(FindIn(mutation.tx, scope.ns, {key::kLeases, scope.lease.str(), MemberBucket(kind)}));
+  MaybeBucket members =
+      TRY(FindIn(mutation.tx, scope.ns, {key::kLeases, scope.lease.str(), MemberBucket(kind)}));
   if (members && kind == NodeKind::kSnapshot) members = TRY(members->FindBucket(space));
   if (members) TRY(members->Delete(key));
   return Ok();

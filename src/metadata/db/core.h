@@ -1,5 +1,5 @@
-// What all stores of one database share: the file, the backends, the locks, and the way a mutation is made.
-// Internal to metadata/db.
+// What all stores of one database share: the file, the backends, the locks, and the way a mutation
+// is made. Internal to metadata/db.
 #pragma once
 
 #include <atomic>
@@ -31,11 +31,12 @@ class Mutation {
       : tx(transaction), session_(session), changes_(changes) {}
 
   bolt::Tx& tx;
-  bool is_deletion = false;  // counts as one for the scheduler
+  bool is_deletion = false;    // counts as one for the scheduler
   std::optional<Time> expiry;  // of what was written, if it has one
 
   // Says that a row was made or changed, or is held by a lease from now on.
-  void Touch(NodeKind kind, const model::Namespace& ns, std::string_view key, std::string_view space = {}) {
+  void Touch(NodeKind kind, const model::Namespace& ns, std::string_view key,
+             std::string_view space = {}) {
     if (session_.noting()) session_.Note({kind, ns.str(), std::string(space), std::string(key)});
   }
   // If the labels have a date, the row lives until then.
@@ -47,16 +48,17 @@ class Mutation {
   std::vector<Change>* changes_;
 };
 
-// A snapshot commit whose row may be missing. Kept in the intents file as long as it is not settled.
+// A snapshot commit whose row may be missing. Kept in the intents file as long as it is not
+// settled.
 struct CommitIntent {
   model::Namespace ns;
   std::string snapshotter;
-  std::string key;              // of the active row
+  std::string key;  // of the active row
   std::string key_backend;
-  std::string name;             // of the committed row
+  std::string name;  // of the committed row
   std::string name_backend;
-  std::string parent;           // metadata key; empty: none
-  uint64_t sequence = 0;        // in name_backend
+  std::string parent;     // metadata key; empty: none
+  uint64_t sequence = 0;  // in name_backend
   model::Labels labels;
   Time time;
   model::LeaseId lease;
@@ -64,14 +66,16 @@ struct CommitIntent {
 
 struct SnapshotBackend {
   snapshot::Snapshotter* driver = nullptr;
-  PinTable names;               // backend names about to get a row
-  KeyLocks keys;                // "NAMESPACE/KEY": calls on one metadata key
-  std::atomic<bool> dirty{true};  // may hold what no row names; true at start: nobody knows what a crash left
-  std::mutex mutex;             // guards what follows; held while a recovery asks the driver
+  PinTable names;  // backend names about to get a row
+  KeyLocks keys;   // "NAMESPACE/KEY": calls on one metadata key
+  std::atomic<bool> dirty{
+      true};         // may hold what no row names; true at start: nobody knows what a crash left
+  std::mutex mutex;  // guards what follows; held while a recovery asks the driver
   std::map<std::string, uint64_t> sequences;  // namespace -> last number given out by this process
   std::map<std::string, CommitIntent> intents;  // unsettled ones, by their key in the intents file
-  std::vector<std::string> settled;             // keys in that file that the next one to write there may delete
-  std::atomic<bool> unsettled{false};           // intents is not empty; settle them before anything else
+  std::vector<std::string>
+      settled;  // keys in that file that the next one to write there may delete
+  std::atomic<bool> unsettled{false};  // intents is not empty; settle them before anything else
 };
 
 class DbCore {
@@ -83,13 +87,13 @@ class DbCore {
   std::map<std::string, std::unique_ptr<SnapshotBackend>> backends;  // set at open
   TouchLog touched;
   PinTable digests;
-  PinTable ingests;                          // backend refs
-  KeyLocks ingest_refs;                      // "NAMESPACE/REF"
+  PinTable ingests;      // backend refs
+  KeyLocks ingest_refs;  // "NAMESPACE/REF"
   std::atomic<bool> content_dirty{true};
   std::vector<Collector*> collectors;
-  std::mutex collection;                     // one run at a time
+  std::mutex collection;  // one run at a time
   Database::Hooks hooks;
-  std::function<Status()> collect_now;       // what synchronous calls do when no hook is set
+  std::function<Status()> collect_now;  // what synchronous calls do when no hook is set
 
   Time Clock() const { return options.clock(); }
 
@@ -117,12 +121,14 @@ class DbCore {
 Status CheckLease(const bolt::Tx& tx, const model::Scope& scope);
 // Adds a member to the scope's lease. True: it has one. kNotFound `lease does not exist`.
 // `space` is the snapshotter for snapshots.
-Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space = {});
+Result<bool> AddLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind,
+                            std::string_view key, std::string_view space = {});
 // Takes it out again; no error if it is not in there.
-Status RemoveLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind, std::string_view key, std::string_view space = {});
+Status RemoveLeaseMember(Mutation& mutation, const model::Scope& scope, NodeKind kind,
+                         std::string_view key, std::string_view space = {});
 
-// Removes the row of a snapshot and its name from its parent's children. REQUIRES: the row exists in `snapshots`
-// (v1/NS/snapshots/SNAPSHOTTER).
+// Removes the row of a snapshot and its name from its parent's children. REQUIRES: the row exists
+// in `snapshots` (v1/NS/snapshots/SNAPSHOTTER).
 Status DeleteSnapshotRow(bolt::Bucket snapshots, std::string_view key);
 
 }  // namespace corten::metadata

@@ -16,7 +16,8 @@ constexpr uint32_t kFilePermissions = 0644;  // containerd's
 }  // namespace
 
 struct Database::Stores {
-  explicit Stores(DbCore* core) : namespaces(core), containers(core), images(core), leases(core), sandboxes(core) {}
+  explicit Stores(DbCore* core)
+      : namespaces(core), containers(core), images(core), leases(core), sandboxes(core) {}
   Namespaces namespaces;
   Containers containers;
   Images images;
@@ -24,7 +25,8 @@ struct Database::Stores {
   Sandboxes sandboxes;
 };
 
-Database::Database(std::unique_ptr<DbCore> core) : core_(std::move(core)), stores_(std::make_unique<Stores>(core_.get())) {}
+Database::Database(std::unique_ptr<DbCore> core)
+    : core_(std::move(core)), stores_(std::make_unique<Stores>(core_.get())) {}
 Database::~Database() = default;
 
 Result<std::unique_ptr<Database>> Database::Open(DatabaseOptions options) {
@@ -38,7 +40,9 @@ Result<std::unique_ptr<Database>> Database::Open(DatabaseOptions options) {
   TRY(Migrate(*core->db).Context("migrate metadata"));
   TRY(LoadIntents(*core));
   for (const auto& [name, backend] : core->backends) {
-    (void)SettleIntents(*core, name);  // tried again at the first use: a backend that is away must not stop the start
+    (void)SettleIntents(
+        *core,
+        name);  // tried again at the first use: a backend that is away must not stop the start
   }
   std::unique_ptr<Database> database(new Database(std::move(core)));
   Database* self = database.get();
@@ -59,10 +63,13 @@ std::unique_ptr<content::Store> Database::Content(const model::Scope& scope) {
   return std::make_unique<ScopedContent>(core_.get(), scope);
 }
 
-Result<std::unique_ptr<snapshot::Snapshotter>> Database::Snapshots(const model::Scope& scope, const std::string& name) {
+Result<std::unique_ptr<snapshot::Snapshotter>> Database::Snapshots(const model::Scope& scope,
+                                                                   const std::string& name) {
   if (name.empty()) return InvalidArgumentError("snapshotter argument missing");
-  if (!core_->backends.contains(name)) return InvalidArgumentError("snapshotter not loaded: ", name);
-  return std::unique_ptr<snapshot::Snapshotter>(std::make_unique<ScopedSnapshots>(core_.get(), scope, name));
+  if (!core_->backends.contains(name))
+    return InvalidArgumentError("snapshotter not loaded: ", name);
+  return std::unique_ptr<snapshot::Snapshotter>(
+      std::make_unique<ScopedSnapshots>(core_.get(), scope, name));
 }
 
 std::vector<std::string> Database::SnapshotterNames() const {
@@ -81,17 +88,18 @@ Result<GcStats> Database::CollectGarbage(const GcOptions& options) {
 }
 
 Status Database::Backup(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) == 0) return AlreadyExistsError("backup ", path);
   const bolt::ReadTx from = TRY(core_->db->BeginView());
   bolt::Options file;
   file.permissions = kFilePermissions;
   const std::unique_ptr<bolt::Db> to = TRY(bolt::Db::Open(path, file));
   return to->Update([&](bolt::Tx& tx) {
-    return ForEachBucket(from->Root(), [&](std::string_view name, const bolt::Bucket& bucket) -> Status {
-      const bolt::Bucket copy = TRY(tx.CreateBucket(name));
-      return CopyBucket(bucket, copy);
-    });
+    return ForEachBucket(from->Root(),
+                         [&](std::string_view name, const bolt::Bucket& bucket) -> Status {
+                           const bolt::Bucket copy = TRY(tx.CreateBucket(name));
+                           return CopyBucket(bucket, copy);
+                         });
   });
 }
 

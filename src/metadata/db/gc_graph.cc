@@ -23,7 +23,9 @@ std::string_view SnapshotterIn(std::string_view what) {
   return what.substr(0, what.find('/'));
 }
 
-int64_t NanosBetween(Time from, Time to) { return (to.seconds - from.seconds) * 1000000000 + to.nanos - from.nanos; }
+int64_t NanosBetween(Time from, Time to) {
+  return (to.seconds - from.seconds) * 1000000000 + to.nanos - from.nanos;
+}
 
 }  // namespace
 
@@ -31,14 +33,17 @@ uint32_t GcGraph::SpaceOf(NodeKind kind, std::string_view ns, std::string_view n
   // Consecutive questions are nearly always about the same space.
   if (!spaces_.empty()) {
     const Space& last = spaces_.back();
-    if (last.kind == kind && last.ns == ns && last.name == name) return static_cast<uint32_t>(spaces_.size() - 1);
+    if (last.kind == kind && last.ns == ns && last.name == name)
+      return static_cast<uint32_t>(spaces_.size() - 1);
   }
-  const auto [at, is_new] = space_ids_.try_emplace({kind, std::string(ns), std::string(name)}, static_cast<uint32_t>(spaces_.size()));
+  const auto [at, is_new] = space_ids_.try_emplace({kind, std::string(ns), std::string(name)},
+                                                   static_cast<uint32_t>(spaces_.size()));
   if (is_new) spaces_.push_back({kind, std::string(ns), std::string(name)});
   return at->second;
 }
 
-GcGraph::NodeId GcGraph::Find(NodeKind kind, std::string_view ns, std::string_view name, std::string_view key) {
+GcGraph::NodeId GcGraph::Find(NodeKind kind, std::string_view ns, std::string_view name,
+                              std::string_view key) {
   const uint32_t space = SpaceOf(kind, ns, name);
   const auto found = index_.find({space, key});
   if (found != index_.end()) return found->second;
@@ -64,7 +69,8 @@ bool GcGraph::IsOver(std::string_view rfc3339) {
 }
 
 // The object that a reference names: `what` is the label behind its prefix.
-std::optional<GcGraph::NodeId> GcGraph::ReferenceTarget(std::string_view ns, std::string_view what, std::string_view value) {
+std::optional<GcGraph::NodeId> GcGraph::ReferenceTarget(std::string_view ns, std::string_view what,
+                                                        std::string_view value) {
   if (const std::string_view snapshotter = SnapshotterIn(what); !snapshotter.empty()) {
     return Find(NodeKind::kSnapshot, ns, snapshotter, value);
   }
@@ -73,7 +79,8 @@ std::optional<GcGraph::NodeId> GcGraph::ReferenceTarget(std::string_view ns, std
   return std::nullopt;
 }
 
-void GcGraph::AddConditions(std::string_view ns, NodeId holder, std::string_view what, std::string_view value) {
+void GcGraph::AddConditions(std::string_view ns, NodeId holder, std::string_view what,
+                            std::string_view value) {
   const std::string_view snapshotter = what.substr(0, what.find('/'));
   constexpr std::string_view kUsed = "usedat";
   while (!value.empty() && !snapshotter.empty()) {
@@ -92,13 +99,15 @@ void GcGraph::AddConditions(std::string_view ns, NodeId holder, std::string_view
   }
 }
 
-void GcGraph::AddLabel(std::string_view ns, NodeId id, std::string_view label, std::string_view value) {
+void GcGraph::AddLabel(std::string_view ns, NodeId id, std::string_view label,
+                       std::string_view value) {
   const NodeKind kind = spaces_[nodes_[id].space].kind;
   if (label.starts_with(gc_label::kRef)) {
     const std::string_view what = label.substr(gc_label::kRef.size());
     std::optional<NodeId> target = ReferenceTarget(ns, what, value);
     for (const auto& [word, number] : collector_labels_) {
-      if (!target && StartsWithWord(what, word)) target = Find(NodeKind::kCollected, ns, StrCat(number), value);
+      if (!target && StartsWithWord(what, word))
+        target = Find(NodeKind::kCollected, ns, StrCat(number), value);
     }
     if (target) AddEdge(id, *target, EdgeKind::kReference);
     return;
@@ -107,12 +116,14 @@ void GcGraph::AddLabel(std::string_view ns, NodeId id, std::string_view label, s
   if (label.starts_with(gc_label::kBackRef)) {
     const std::string_view what = label.substr(gc_label::kBackRef.size());
     std::optional<NodeId> object = ReferenceTarget(ns, what, value);
-    if (!object && StartsWithWord(what, "container")) object = Find(NodeKind::kContainer, ns, {}, value);
+    if (!object && StartsWithWord(what, "container"))
+      object = Find(NodeKind::kContainer, ns, {}, value);
     if (object) AddEdge(*object, id, EdgeKind::kBack);
   } else if (label.starts_with(gc_label::kRoot)) {
     if (kind == NodeKind::kContent || kind == NodeKind::kSnapshot) AddRoot(id);
   } else if (label.starts_with(gc_label::kCondSnapshot)) {
-    if (kind == NodeKind::kContent || kind == NodeKind::kImage) AddConditions(ns, id, label.substr(gc_label::kCondSnapshot.size()), value);
+    if (kind == NodeKind::kContent || kind == NodeKind::kImage)
+      AddConditions(ns, id, label.substr(gc_label::kCondSnapshot.size()), value);
   }
 }
 
@@ -151,7 +162,9 @@ Status GcGraph::ReadImage(std::string_view ns, NodeId id, const bolt::Bucket& ro
   return Ok();
 }
 
-Status GcGraph::ReadContent(std::string_view ns, NodeId id, const bolt::Bucket& row) { return ReadLabels(ns, id, row); }
+Status GcGraph::ReadContent(std::string_view ns, NodeId id, const bolt::Bucket& row) {
+  return ReadLabels(ns, id, row);
+}
 
 Status GcGraph::ReadIngest(std::string_view ns, NodeId id, const bolt::Bucket& row) {
   const std::string_view expected = TRY(ReadBytes(row, key::kExpected));
@@ -168,7 +181,8 @@ Status GcGraph::ReadIngest(std::string_view ns, NodeId id, const bolt::Bucket& r
   return Ok();
 }
 
-Status GcGraph::ReadSnapshot(std::string_view ns, std::string_view snapshotter, NodeId id, const bolt::Bucket& row) {
+Status GcGraph::ReadSnapshot(std::string_view ns, std::string_view snapshotter, NodeId id,
+                             const bolt::Bucket& row) {
   const std::string_view parent = TRY(ReadBytes(row, key::kParent));
   if (!parent.empty()) {
     const NodeId target = Find(NodeKind::kSnapshot, ns, snapshotter, parent);
@@ -197,8 +211,9 @@ Status GcGraph::ReadLease(std::string_view ns, NodeId id, const bolt::Bucket& ro
       return Ok();
     });
   };
-  const std::pair<std::string_view, NodeKind> kinds[] = {
-      {key::kContent, NodeKind::kContent}, {key::kImages, NodeKind::kImage}, {key::kIngests, NodeKind::kIngest}};
+  const std::pair<std::string_view, NodeKind> kinds[] = {{key::kContent, NodeKind::kContent},
+                                                         {key::kImages, NodeKind::kImage},
+                                                         {key::kIngests, NodeKind::kIngest}};
   for (const auto& [name, kind] : kinds) {
     const MaybeBucket bucket = TRY(row.FindBucket(name));
     if (bucket) TRY(members(*bucket, kind, {}));
@@ -215,7 +230,8 @@ Status GcGraph::ReadLease(std::string_view ns, NodeId id, const bolt::Bucket& ro
 
 Status GcGraph::ReadNamespace(const bolt::Tx& tx, std::string_view ns, const Pinned& pinned) {
   const MaybeBucket top = TRY(FindPath(tx.Root(), {key::kV1, ns}));
-  const auto each = [&](std::initializer_list<std::string_view> path, NodeKind kind, auto read) -> Status {
+  const auto each = [&](std::initializer_list<std::string_view> path, NodeKind kind,
+                        auto read) -> Status {
     const MaybeBucket rows = TRY(FindPath(*top, path));
     if (!rows) return Ok();
     return ForEachBucket(*rows, [&](std::string_view key, const bolt::Bucket& row) -> Status {
@@ -224,8 +240,10 @@ Status GcGraph::ReadNamespace(const bolt::Tx& tx, std::string_view ns, const Pin
       return read(id, row);
     });
   };
-  TRY(each({key::kLeases}, NodeKind::kLease, [&](NodeId id, const bolt::Bucket& row) { return ReadLease(ns, id, row); }));
-  TRY(each({key::kImages}, NodeKind::kImage, [&](NodeId id, const bolt::Bucket& row) { return ReadImage(ns, id, row); }));
+  TRY(each({key::kLeases}, NodeKind::kLease,
+           [&](NodeId id, const bolt::Bucket& row) { return ReadLease(ns, id, row); }));
+  TRY(each({key::kImages}, NodeKind::kImage,
+           [&](NodeId id, const bolt::Bucket& row) { return ReadImage(ns, id, row); }));
   TRY(each({key::kContainers}, NodeKind::kContainer, [&](NodeId id, const bolt::Bucket& row) {
     AddRoot(id);
     return ReadContainer(ns, id, row);
@@ -234,22 +252,25 @@ Status GcGraph::ReadNamespace(const bolt::Tx& tx, std::string_view ns, const Pin
     AddRoot(id);
     return ReadLabels(ns, id, row);
   }));
-  TRY(each({key::kContent, key::kBlob}, NodeKind::kContent, [&](NodeId id, const bolt::Bucket& row) { return ReadContent(ns, id, row); }));
-  TRY(each({key::kContent, key::kIngests}, NodeKind::kIngest, [&](NodeId id, const bolt::Bucket& row) { return ReadIngest(ns, id, row); }));
+  TRY(each({key::kContent, key::kBlob}, NodeKind::kContent,
+           [&](NodeId id, const bolt::Bucket& row) { return ReadContent(ns, id, row); }));
+  TRY(each({key::kContent, key::kIngests}, NodeKind::kIngest,
+           [&](NodeId id, const bolt::Bucket& row) { return ReadIngest(ns, id, row); }));
   const MaybeBucket snapshotters = TRY(top->FindBucket(key::kSnapshots));
   if (!snapshotters) return Ok();
-  return ForEachBucket(*snapshotters, [&](std::string_view snapshotter, const bolt::Bucket& rows) -> Status {
-    const auto names = pinned.find(snapshotter);
-    return ForEachBucket(rows, [&](std::string_view key, const bolt::Bucket& row) -> Status {
-      const NodeId id = Find(NodeKind::kSnapshot, ns, snapshotter, key);
-      nodes_[id].exists = true;
-      if (names != pinned.end() && !names->second.empty()) {
-        const std::string_view name = TRY(ReadBytes(row, key::kName));
-        if (names->second.contains(std::string(name))) AddRoot(id);
-      }
-      return ReadSnapshot(ns, snapshotter, id, row);
-    });
-  });
+  return ForEachBucket(
+      *snapshotters, [&](std::string_view snapshotter, const bolt::Bucket& rows) -> Status {
+        const auto names = pinned.find(snapshotter);
+        return ForEachBucket(rows, [&](std::string_view key, const bolt::Bucket& row) -> Status {
+          const NodeId id = Find(NodeKind::kSnapshot, ns, snapshotter, key);
+          nodes_[id].exists = true;
+          if (names != pinned.end() && !names->second.empty()) {
+            const std::string_view name = TRY(ReadBytes(row, key::kName));
+            if (names->second.contains(std::string(name))) AddRoot(id);
+          }
+          return ReadSnapshot(ns, snapshotter, id, row);
+        });
+      });
 }
 
 void GcGraph::AddResources(size_t number, const std::vector<CollectedResource>& resources) {
@@ -262,12 +283,14 @@ void GcGraph::AddResources(size_t number, const std::vector<CollectedResource>& 
       AddEdge(holder, id, EdgeKind::kHold);
     }
     for (const auto& [label, value] : resource.labels) {
-      if (std::string_view(label).starts_with(gc_label::kBackRef)) AddLabel(resource.ns.str(), id, label, value);
+      if (std::string_view(label).starts_with(gc_label::kBackRef))
+        AddLabel(resource.ns.str(), id, label, value);
     }
   }
 }
 
-Status GcGraph::Build(const bolt::Tx& tx, const Pinned& pinned, const std::vector<Collector*>& collectors,
+Status GcGraph::Build(const bolt::Tx& tx, const Pinned& pinned,
+                      const std::vector<Collector*>& collectors,
                       const std::vector<std::vector<CollectedResource>>& resources) {
   for (size_t i = 0; i < collectors.size(); ++i) {
     const std::string label = collectors[i]->ReferenceLabel();
@@ -301,13 +324,19 @@ void GcGraph::Drain() {
     if (!nodes_[id].exists) continue;  // what is only named keeps nothing
     for (const Edge& edge : nodes_[id].edges) {
       switch (edge.kind) {
-        case EdgeKind::kStructure: Mark(edge.to, full); break;
+        case EdgeKind::kStructure:
+          Mark(edge.to, full);
+          break;
         case EdgeKind::kReference:
           if (full) Mark(edge.to, true);
           break;
         case EdgeKind::kBack:
-        case EdgeKind::kHold: Mark(edge.to, true); break;
-        case EdgeKind::kFlatHold: Mark(edge.to, false); break;
+        case EdgeKind::kHold:
+          Mark(edge.to, true);
+          break;
+        case EdgeKind::kFlatHold:
+          Mark(edge.to, false);
+          break;
       }
     }
     const auto conditions = conditions_.find(id);
@@ -326,7 +355,8 @@ void GcGraph::Drain() {
 Status GcGraph::MarkTouched(const bolt::Tx& tx, const NodeName& name) {
   const NodeId id = Find(name.kind, name.ns, name.space, name.key);
   const model::Namespace ns(name.ns);
-  // What the row refers to now; what refers back to it stands in other rows and is as it was, or touched too.
+  // What the row refers to now; what refers back to it stands in other rows and is as it was, or
+  // touched too.
   std::erase_if(nodes_[id].edges, [](const Edge& edge) { return edge.kind != EdgeKind::kBack; });
   touching_ = true;
   const auto read = [&](std::initializer_list<std::string_view> path, auto reader) -> Status {
@@ -338,25 +368,33 @@ Status GcGraph::MarkTouched(const bolt::Tx& tx, const NodeName& name) {
   Status done;
   switch (name.kind) {
     case NodeKind::kContainer:
-      done = read({key::kContainers, name.key}, [&](const bolt::Bucket& row) { return ReadContainer(name.ns, id, row); });
+      done = read({key::kContainers, name.key},
+                  [&](const bolt::Bucket& row) { return ReadContainer(name.ns, id, row); });
       break;
     case NodeKind::kSandbox:
-      done = read({key::kSandboxes, name.key}, [&](const bolt::Bucket& row) { return ReadLabels(name.ns, id, row); });
+      done = read({key::kSandboxes, name.key},
+                  [&](const bolt::Bucket& row) { return ReadLabels(name.ns, id, row); });
       break;
     case NodeKind::kImage:
-      done = read({key::kImages, name.key}, [&](const bolt::Bucket& row) { return ReadImage(name.ns, id, row); });
+      done = read({key::kImages, name.key},
+                  [&](const bolt::Bucket& row) { return ReadImage(name.ns, id, row); });
       break;
     case NodeKind::kContent:
-      done = read({key::kContent, key::kBlob, name.key}, [&](const bolt::Bucket& row) { return ReadContent(name.ns, id, row); });
+      done = read({key::kContent, key::kBlob, name.key},
+                  [&](const bolt::Bucket& row) { return ReadContent(name.ns, id, row); });
       break;
     case NodeKind::kIngest:
-      done = read({key::kContent, key::kIngests, name.key}, [&](const bolt::Bucket& row) { return ReadIngest(name.ns, id, row); });
+      done = read({key::kContent, key::kIngests, name.key},
+                  [&](const bolt::Bucket& row) { return ReadIngest(name.ns, id, row); });
       break;
     case NodeKind::kSnapshot:
-      done = read({key::kSnapshots, name.space, name.key}, [&](const bolt::Bucket& row) { return ReadSnapshot(name.ns, name.space, id, row); });
+      done = read({key::kSnapshots, name.space, name.key}, [&](const bolt::Bucket& row) {
+        return ReadSnapshot(name.ns, name.space, id, row);
+      });
       break;
-    case NodeKind::kLease:       // its members are touched one by one
-    case NodeKind::kCollected: break;
+    case NodeKind::kLease:  // its members are touched one by one
+    case NodeKind::kCollected:
+      break;
   }
   touching_ = false;
   nodes_[id].full = true;
@@ -368,7 +406,8 @@ Status GcGraph::MarkTouched(const bolt::Tx& tx, const NodeName& name) {
 std::vector<std::vector<GcGraph::NodeId>> GcGraph::Dead() const {
   const auto dead = [&](NodeId id) {
     const NodeKind kind = spaces_[nodes_[id].space].kind;
-    return nodes_[id].exists && !nodes_[id].live() && kind != NodeKind::kContainer && kind != NodeKind::kSandbox;
+    return nodes_[id].exists && !nodes_[id].live() && kind != NodeKind::kContainer &&
+           kind != NodeKind::kSandbox;
   };
   // Strongly connected components after Tarjan, without recursion: they come out targets first.
   constexpr uint32_t kUnseen = 0xFFFFFFFF;

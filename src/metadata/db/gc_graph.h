@@ -1,9 +1,9 @@
 // The graph that a collection marks: rows as nodes, what keeps what as edges.
 //
-// Built in one pass over a read transaction; keys are views into it, so it must outlive the graph. Nodes that are only
-// named (by a label, a lease, a back reference) exist too, without a row: one of them may be created while the
-// collection runs, and then what waits for it in a back reference lives.
-// Not thread-safe.
+// Built in one pass over a read transaction; keys are views into it, so it must outlive the graph.
+// Nodes that are only named (by a label, a lease, a back reference) exist too, without a row: one
+// of them may be created while the collection runs, and then what waits for it in a back reference
+// lives. Not thread-safe.
 #pragma once
 
 #include <chrono>
@@ -32,7 +32,8 @@ class GcGraph {
   using NodeId = uint32_t;
   enum class EdgeKind : uint8_t {
     kStructure,  // image -> target, snapshot -> parent, ingest -> blob: keeps as the source is kept
-    kReference,  // a gc.ref label, a container's snapshot: keeps in full, but not from a flat source
+    kReference,  // a gc.ref label, a container's snapshot: keeps in full, but not from a flat
+                 // source
     kBack,       // object -> holder of a gc.bref label: keeps the holder in full
     kHold,       // lease -> member
     kFlatHold,   // flat lease -> member
@@ -66,7 +67,8 @@ class GcGraph {
   // Marks from a row that was touched since, as it is in `tx` now.
   Status MarkTouched(const bolt::Tx& tx, const NodeName& name);
 
-  // Rows that nothing keeps, so grouped and ordered that what refers to something comes before it or with it.
+  // Rows that nothing keeps, so grouped and ordered that what refers to something comes before it
+  // or with it.
   std::vector<std::vector<NodeId>> Dead() const;
 
   const Node& node(NodeId id) const { return nodes_[id]; }
@@ -78,7 +80,7 @@ class GcGraph {
  private:
   struct Condition {
     NodeId holder = 0;
-    bool less = false;       // used less than `age` ago
+    bool less = false;  // used less than `age` ago
     int64_t age_nanos = 0;
   };
 
@@ -87,12 +89,15 @@ class GcGraph {
   Status ReadImage(std::string_view ns, NodeId id, const bolt::Bucket& row);
   Status ReadContent(std::string_view ns, NodeId id, const bolt::Bucket& row);
   Status ReadIngest(std::string_view ns, NodeId id, const bolt::Bucket& row);
-  Status ReadSnapshot(std::string_view ns, std::string_view snapshotter, NodeId id, const bolt::Bucket& row);
+  Status ReadSnapshot(std::string_view ns, std::string_view snapshotter, NodeId id,
+                      const bolt::Bucket& row);
   Status ReadLease(std::string_view ns, NodeId id, const bolt::Bucket& row);
   Status ReadLabels(std::string_view ns, NodeId id, const bolt::Bucket& row);
   void AddLabel(std::string_view ns, NodeId id, std::string_view label, std::string_view value);
-  std::optional<NodeId> ReferenceTarget(std::string_view ns, std::string_view what, std::string_view value);
-  void AddConditions(std::string_view ns, NodeId holder, std::string_view what, std::string_view value);
+  std::optional<NodeId> ReferenceTarget(std::string_view ns, std::string_view what,
+                                        std::string_view value);
+  void AddConditions(std::string_view ns, NodeId holder, std::string_view what,
+                     std::string_view value);
   void AddResources(size_t number, const std::vector<CollectedResource>& resources);
 
   uint32_t SpaceOf(NodeKind kind, std::string_view ns, std::string_view name);
@@ -117,13 +122,13 @@ class GcGraph {
   };
   std::unordered_map<std::pair<uint32_t, std::string_view>, NodeId, KeyHash> index_;
   std::vector<NodeId> roots_;
-  std::vector<std::pair<NodeId, bool>> pending_;                    // to follow: node, in full
-  std::unordered_map<NodeId, std::vector<Condition>> conditions_;   // by snapshot
-  std::unordered_map<NodeId, Time> used_at_;                        // of snapshots
-  std::map<std::string, size_t, std::less<>> collector_labels_;     // reference label -> number
-  std::deque<std::string> copies_;                                  // keys that come from a passing transaction
+  std::vector<std::pair<NodeId, bool>> pending_;                   // to follow: node, in full
+  std::unordered_map<NodeId, std::vector<Condition>> conditions_;  // by snapshot
+  std::unordered_map<NodeId, Time> used_at_;                       // of snapshots
+  std::map<std::string, size_t, std::less<>> collector_labels_;    // reference label -> number
+  std::deque<std::string> copies_;  // keys that come from a passing transaction
   bool copy_keys_ = false;
-  bool touching_ = false;                                           // MarkTouched reads a row: only what it refers to counts
+  bool touching_ = false;  // MarkTouched reads a row: only what it refers to counts
   std::optional<Time> next_expiry_;
 };
 

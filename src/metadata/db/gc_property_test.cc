@@ -1,4 +1,5 @@
-// The collector against a model: random objects with random references, and a naive closure that says who lives.
+// The collector against a model: random objects with random references, and a naive closure that
+// says who lives.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -14,9 +15,9 @@ enum class Kind { kContent, kSnapshot, kImage, kContainer, kLease };
 using Id = std::pair<Kind, int>;
 
 struct Object {
-  std::set<Id> references;      // gc.ref labels; a container's snapshot
-  std::set<Id> structure;       // parent, target
-  std::set<Id> members;         // of a lease
+  std::set<Id> references;  // gc.ref labels; a container's snapshot
+  std::set<Id> structure;   // parent, target
+  std::set<Id> members;     // of a lease
   std::set<Id> back_references;
   bool root = false;
   bool flat = false;
@@ -43,29 +44,38 @@ class RandomWorld {
     for (int i = 0; i < count; ++i) world_[{kind, i}];
   }
   // Something of these kinds, that may not exist.
-  Id Any(std::initializer_list<Kind> kinds) { return {*(kinds.begin() + Below(static_cast<int>(kinds.size()))), Below(9)}; }
+  Id Any(std::initializer_list<Kind> kinds) {
+    return {*(kinds.begin() + Below(static_cast<int>(kinds.size()))), Below(9)};
+  }
 
   void Connect(const Id& id, Object& object) {
     const auto references = [&](int most) {
-      for (int i = Below(most + 1); i > 0; --i) object.references.insert(Any({Kind::kContent, Kind::kContent, Kind::kSnapshot, Kind::kImage}));
+      for (int i = Below(most + 1); i > 0; --i)
+        object.references.insert(
+            Any({Kind::kContent, Kind::kContent, Kind::kSnapshot, Kind::kImage}));
     };
     switch (id.first) {
       case Kind::kContent:
         object.root = Below(8) == 0;
         references(2);
-        if (Below(4) == 0) object.back_references.insert(Any({Kind::kContainer, Kind::kImage, Kind::kSnapshot, Kind::kContent}));
+        if (Below(4) == 0)
+          object.back_references.insert(
+              Any({Kind::kContainer, Kind::kImage, Kind::kSnapshot, Kind::kContent}));
         break;
       case Kind::kSnapshot:
         object.root = Below(8) == 0;
-        if (id.second > 0 && Below(2) == 0) object.structure.insert({Kind::kSnapshot, Below(id.second)});
+        if (id.second > 0 && Below(2) == 0)
+          object.structure.insert({Kind::kSnapshot, Below(id.second)});
         references(1);
-        if (Below(4) == 0) object.back_references.insert(Any({Kind::kContainer, Kind::kImage, Kind::kContent}));
+        if (Below(4) == 0)
+          object.back_references.insert(Any({Kind::kContainer, Kind::kImage, Kind::kContent}));
         break;
       case Kind::kImage:
         object.root = Below(2) == 0;  // else it has expired
         object.structure.insert({Kind::kContent, Below(9)});
         references(1);
-        if (!object.root && Below(2) == 0) object.back_references.insert(Any({Kind::kContainer, Kind::kContent}));
+        if (!object.root && Below(2) == 0)
+          object.back_references.insert(Any({Kind::kContainer, Kind::kContent}));
         break;
       case Kind::kContainer:
         object.root = true;
@@ -74,7 +84,8 @@ class RandomWorld {
       case Kind::kLease:
         object.root = Below(3) != 0;  // else it has expired
         object.flat = Below(2) == 0;
-        for (int i = Below(4); i > 0; --i) object.members.insert(Any({Kind::kContent, Kind::kSnapshot, Kind::kImage}));
+        for (int i = Below(4); i > 0; --i)
+          object.members.insert(Any({Kind::kContent, Kind::kSnapshot, Kind::kImage}));
         break;
     }
   }
@@ -101,7 +112,8 @@ std::set<Id> Live(const World& world) {
         flat.insert(object.structure.begin(), object.structure.end());
       }
       for (const Id& target : object.back_references) {
-        if (world.contains(target) && (full.contains(target) || flat.contains(target))) full.insert(id);
+        if (world.contains(target) && (full.contains(target) || flat.contains(target)))
+          full.insert(id);
       }
     }
   }
@@ -116,30 +128,43 @@ std::set<Id> Live(const World& world) {
 std::string BlobText(int number) { return StrCat("blob ", number); }
 std::string Name(const Id& id) {
   switch (id.first) {
-    case Kind::kContent: return DigestOf(BlobText(id.second)).str();
-    case Kind::kSnapshot: return StrCat("s", id.second);
-    case Kind::kImage: return StrCat("i", id.second);
-    case Kind::kContainer: return StrCat("c", id.second);
-    case Kind::kLease: return StrCat("l", id.second);
+    case Kind::kContent:
+      return DigestOf(BlobText(id.second)).str();
+    case Kind::kSnapshot:
+      return StrCat("s", id.second);
+    case Kind::kImage:
+      return StrCat("i", id.second);
+    case Kind::kContainer:
+      return StrCat("c", id.second);
+    case Kind::kLease:
+      return StrCat("l", id.second);
   }
   return {};
 }
 std::string Word(Kind kind) {
   switch (kind) {
-    case Kind::kContent: return "content";
-    case Kind::kSnapshot: return "snapshot.overlayfs";
-    case Kind::kImage: return "image";
-    default: return "container";
+    case Kind::kContent:
+      return "content";
+    case Kind::kSnapshot:
+      return "snapshot.overlayfs";
+    case Kind::kImage:
+      return "image";
+    default:
+      return "container";
   }
 }
 
 model::Labels LabelsOf(const Id& id, const Object& object) {
   model::Labels labels;
   int number = 0;
-  for (const Id& to : object.references) labels[StrCat("containerd.io/gc.ref.", Word(to.first), "/", ++number)] = Name(to);
-  for (const Id& to : object.back_references) labels[StrCat("containerd.io/gc.bref.", Word(to.first), "/", ++number)] = Name(to);
-  if (object.root && (id.first == Kind::kContent || id.first == Kind::kSnapshot)) labels["containerd.io/gc.root"] = "yes";
-  if (!object.root && (id.first == Kind::kImage || id.first == Kind::kLease)) labels["containerd.io/gc.expire"] = "2001-01-01T00:00:00Z";
+  for (const Id& to : object.references)
+    labels[StrCat("containerd.io/gc.ref.", Word(to.first), "/", ++number)] = Name(to);
+  for (const Id& to : object.back_references)
+    labels[StrCat("containerd.io/gc.bref.", Word(to.first), "/", ++number)] = Name(to);
+  if (object.root && (id.first == Kind::kContent || id.first == Kind::kSnapshot))
+    labels["containerd.io/gc.root"] = "yes";
+  if (!object.root && (id.first == Kind::kImage || id.first == Kind::kLease))
+    labels["containerd.io/gc.expire"] = "2001-01-01T00:00:00Z";
   if (object.flat) labels["containerd.io/gc.flat"] = "yes";
   return labels;
 }
@@ -148,10 +173,16 @@ void Build(DatabaseFixture& f, const World& world) {
   for (const auto& [id, object] : world) {
     const model::Labels labels = LabelsOf(id, object);
     switch (id.first) {
-      case Kind::kContent: f.Put(BlobText(id.second), labels); break;
-      case Kind::kSnapshot: f.PutSnapshot(Name(id), object.structure.empty() ? "" : Name(*object.structure.begin()), labels); break;
+      case Kind::kContent:
+        f.Put(BlobText(id.second), labels);
+        break;
+      case Kind::kSnapshot:
+        f.PutSnapshot(Name(id), object.structure.empty() ? "" : Name(*object.structure.begin()),
+                      labels);
+        break;
       case Kind::kImage: {
-        Image image = MakeImage(Name(id), model::Digest::Parse(Name(*object.structure.begin())).value());
+        Image image =
+            MakeImage(Name(id), model::Digest::Parse(Name(*object.structure.begin())).value());
         image.labels = labels;
         ASSERT_OK(f.db().images().Create(kScope, image, {}));
         break;
@@ -168,8 +199,11 @@ void Build(DatabaseFixture& f, const World& world) {
       case Kind::kLease: {
         f.MakeLease(Name(id), labels);
         for (const Id& to : object.members) {
-          const std::string type = to.first == Kind::kContent ? "content" : to.first == Kind::kImage ? "images" : "snapshots/overlayfs";
-          ASSERT_OK(f.db().leases().AddResource(kDefault, model::LeaseId(Name(id)), {Name(to), type}));
+          const std::string type = to.first == Kind::kContent ? "content"
+                                   : to.first == Kind::kImage ? "images"
+                                                              : "snapshots/overlayfs";
+          ASSERT_OK(
+              f.db().leases().AddResource(kDefault, model::LeaseId(Name(id)), {Name(to), type}));
         }
         break;
       }
@@ -182,11 +216,21 @@ std::set<Id> Present(DatabaseFixture& f, const World& world) {
   for (const auto& [id, object] : world) {
     bool there = false;
     switch (id.first) {
-      case Kind::kContent: there = f.Has(DigestOf(BlobText(id.second))); break;
-      case Kind::kSnapshot: there = f.HasSnapshot(Name(id)); break;
-      case Kind::kImage: there = f.HasImage(Name(id)); break;
-      case Kind::kContainer: there = f.db().containers().Get(kDefault, model::ContainerId(Name(id))).ok(); break;
-      case Kind::kLease: there = !f.db().leases().List(kDefault, {StrCat("id==", Name(id))})->empty(); break;
+      case Kind::kContent:
+        there = f.Has(DigestOf(BlobText(id.second)));
+        break;
+      case Kind::kSnapshot:
+        there = f.HasSnapshot(Name(id));
+        break;
+      case Kind::kImage:
+        there = f.HasImage(Name(id));
+        break;
+      case Kind::kContainer:
+        there = f.db().containers().Get(kDefault, model::ContainerId(Name(id))).ok();
+        break;
+      case Kind::kLease:
+        there = !f.db().leases().List(kDefault, {StrCat("id==", Name(id))})->empty();
+        break;
     }
     if (there) present.insert(id);
   }
@@ -209,7 +253,8 @@ TEST(GcProperty, TheCollectorKeepsExactlyWhatTheModelKeeps) {
     f.Collect(options);
     const std::set<Id> live = Live(random.world());
     const std::set<Id> present = Present(f, random.world());
-    ASSERT_EQ(present, live) << "seed " << seed << "\nkept: " << Describe(present) << "\nmodel: " << Describe(live);
+    ASSERT_EQ(present, live) << "seed " << seed << "\nkept: " << Describe(present)
+                             << "\nmodel: " << Describe(live);
     size_t blobs = 0;
     size_t snapshots = 0;
     for (const Id& id : live) {

@@ -1,4 +1,5 @@
-// Writers beside a collector that never rests: nothing live is lost, everything dead is freed in the end.
+// Writers beside a collector that never rests: nothing live is lost, everything dead is freed in
+// the end.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -16,11 +17,14 @@ constexpr uint32_t kPool = 6;  // few blobs and chains, so that threads meet at 
 
 std::string LayerText(uint32_t number) { return StrCat("layer ", number); }
 std::string ManifestText(uint32_t number) { return StrCat("manifest ", number); }
-model::Labels ManifestLabels(uint32_t number) { return {{"containerd.io/gc.ref.content.l.0", DigestOf(LayerText(number)).str()}}; }
+model::Labels ManifestLabels(uint32_t number) {
+  return {{"containerd.io/gc.ref.content.l.0", DigestOf(LayerText(number)).str()}};
+}
 
 class Worker {
  public:
-  Worker(DatabaseFixture* fixture, int number) : f_(*fixture), number_(number), random_(static_cast<uint32_t>(number)) {}
+  Worker(DatabaseFixture* fixture, int number)
+      : f_(*fixture), number_(number), random_(static_cast<uint32_t>(number)) {}
 
   void Run() {
     for (int round = 0; round < kRounds; ++round) {
@@ -29,9 +33,15 @@ class Worker {
       f_.MakeLease(id_);
       const auto number = static_cast<uint32_t>(random_() % kPool);
       switch (random_() % 3) {
-        case 0: PullImage(number); break;
-        case 1: FindManifest(number); break;
-        default: RunContainer(number); break;
+        case 0:
+          PullImage(number);
+          break;
+        case 1:
+          FindManifest(number);
+          break;
+        default:
+          RunContainer(number);
+          break;
       }
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -45,7 +55,8 @@ class Worker {
   void Ensure(const std::string& text, const model::Labels& labels) {
     const auto content = db().Content(scope_);
     const model::Digest digest = DigestOf(text);
-    auto writer = content->OpenWriter({StrCat(id_, text), digest, static_cast<int64_t>(text.size())});
+    auto writer =
+        content->OpenWriter({StrCat(id_, text), digest, static_cast<int64_t>(text.size())});
     if (!writer.ok()) {
       ASSERT_TRUE(writer.error().Is(Code::kAlreadyExists)) << writer.error().text();
     } else {
@@ -109,10 +120,12 @@ class Worker {
     ASSERT_OK(db().containers().Delete(In("default"), container.id));
   }
   // As an unpacker: until the layer is there and leased.
-  void EnsureSnapshot(snapshot::Snapshotter& snapshots, const std::string& name, const std::string& parent) {
+  void EnsureSnapshot(snapshot::Snapshotter& snapshots, const std::string& name,
+                      const std::string& parent) {
     for (int attempt = 0; attempt < 100; ++attempt) {
       const std::string active = StrCat(id_, " for ", name, " ", attempt);
-      const auto prepared = snapshots.Prepare(active, parent, {{"containerd.io/snapshot.ref", name}});
+      const auto prepared =
+          snapshots.Prepare(active, parent, {{"containerd.io/snapshot.ref", name}});
       if (!prepared.ok()) {
         ASSERT_TRUE(prepared.error().Is(Code::kAlreadyExists)) << prepared.error().text();
         return;  // leased by the call

@@ -12,7 +12,8 @@ class GcTest : public ::testing::Test {
   void AddToLease(const std::string& lease, const std::string& type, const std::string& id) {
     ASSERT_OK(f_.db().leases().AddResource(kDefault, model::LeaseId(lease), {id, type}));
   }
-  void PutImage(const std::string& name, const model::Digest& target, const model::Labels& labels = {}) {
+  void PutImage(const std::string& name, const model::Digest& target,
+                const model::Labels& labels = {}) {
     Image image = MakeImage(name, target);
     image.labels = labels;
     ASSERT_OK(f_.db().images().Create(kScope, image, {}));
@@ -43,8 +44,11 @@ TEST_F(GcTest, ImageKeepsItsTreeOfBlobsAndSnapshots) {
   const model::Digest layer = f_.Put("layer");
   f_.PutSnapshot("base");
   f_.PutSnapshot("chain", "base");
-  const model::Digest config = f_.Put("config", {{"containerd.io/gc.ref.snapshot.overlayfs", "chain"}});
-  const model::Digest manifest = f_.Put("manifest", {{"containerd.io/gc.ref.content.config", config.str()}, {"containerd.io/gc.ref.content.l.0", layer.str()}});
+  const model::Digest config =
+      f_.Put("config", {{"containerd.io/gc.ref.snapshot.overlayfs", "chain"}});
+  const model::Digest manifest =
+      f_.Put("manifest", {{"containerd.io/gc.ref.content.config", config.str()},
+                          {"containerd.io/gc.ref.content.l.0", layer.str()}});
   PutImage("i", manifest);
   f_.Collect();
   for (const model::Digest& digest : {layer, config, manifest}) EXPECT_TRUE(f_.Has(digest));
@@ -65,7 +69,8 @@ TEST_F(GcTest, ContainersAndSandboxesAreRoots) {
   Container container = MakeContainer("c");
   container.snapshotter = "overlayfs";
   container.snapshot_key = "rootfs";
-  container.labels = {{"containerd.io/gc.ref.snapshot.overlayfs/x", "labelled"}, {"containerd.io/gc.ref.content/cp", checkpoint.str()}};
+  container.labels = {{"containerd.io/gc.ref.snapshot.overlayfs/x", "labelled"},
+                      {"containerd.io/gc.ref.content/cp", checkpoint.str()}};
   ASSERT_OK(f_.db().containers().Create(kScope, container));
   Sandbox sandbox;
   sandbox.id = model::SandboxId("s");
@@ -97,8 +102,10 @@ TEST_F(GcTest, ReferenceLabelsNeedADotOrSlashBehindTheWord) {
   const model::Digest one = f_.Put("one");
   const model::Digest two = f_.Put("two");
   const model::Digest three = f_.Put("three");
-  f_.Put("root", {{"containerd.io/gc.root", "x"}, {"containerd.io/gc.ref.content", one.str()},
-                  {"containerd.io/gc.ref.content/a", two.str()}, {"containerd.io/gc.ref.contentfoo", three.str()}});
+  f_.Put("root", {{"containerd.io/gc.root", "x"},
+                  {"containerd.io/gc.ref.content", one.str()},
+                  {"containerd.io/gc.ref.content/a", two.str()},
+                  {"containerd.io/gc.ref.contentfoo", three.str()}});
   f_.Collect();
   EXPECT_TRUE(f_.Has(one));
   EXPECT_TRUE(f_.Has(two));
@@ -186,7 +193,8 @@ TEST_F(GcTest, BackReferencesKeepTheHolderWhileTheObjectLives) {
   const model::Digest of_container = f_.Put("a", {{"containerd.io/gc.bref.container", "c"}});
   const model::Digest of_image = f_.Put("b", {{"containerd.io/gc.bref.image.x", "i"}});
   f_.PutSnapshot("of-content", "", {{"containerd.io/gc.bref.content/1", of_image.str()}});
-  const model::Digest of_snapshot = f_.Put("c", {{"containerd.io/gc.bref.snapshot.overlayfs/1", "of-content"}});
+  const model::Digest of_snapshot =
+      f_.Put("c", {{"containerd.io/gc.bref.snapshot.overlayfs/1", "of-content"}});
   ASSERT_OK(f_.db().containers().Create(kScope, MakeContainer("c")));
   PutImage("i", f_.Put("target"));
   f_.Collect();
@@ -202,11 +210,17 @@ TEST_F(GcTest, BackReferencesKeepTheHolderWhileTheObjectLives) {
 }
 
 TEST_F(GcTest, ConditionsKeepTheHolderWhileTheSnapshotWasUsedLately) {
-  f_.PutSnapshot("s", "", {{"containerd.io/gc.root", "x"}, {"containerd.io/gc.cond.value-usedat", f_.clock().In(0)}});
-  const model::Digest lately = f_.Put("lately", {{"containerd.io/gc.cond.snapshot.overlayfs", "usedat<3h|s"}});
-  const model::Digest long_ago = f_.Put("long ago", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat>3h|s"}});
-  const model::Digest either = f_.Put("either", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat<1h|none,usedat>1ms|s"}});
-  const model::Digest wrong = f_.Put("wrong", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat<3x|s"}});
+  f_.PutSnapshot(
+      "s", "",
+      {{"containerd.io/gc.root", "x"}, {"containerd.io/gc.cond.value-usedat", f_.clock().In(0)}});
+  const model::Digest lately =
+      f_.Put("lately", {{"containerd.io/gc.cond.snapshot.overlayfs", "usedat<3h|s"}});
+  const model::Digest long_ago =
+      f_.Put("long ago", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat>3h|s"}});
+  const model::Digest either = f_.Put(
+      "either", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat<1h|none,usedat>1ms|s"}});
+  const model::Digest wrong =
+      f_.Put("wrong", {{"containerd.io/gc.cond.snapshot.overlayfs/x", "usedat<3x|s"}});
   const GcStats stats = f_.Collect();
   EXPECT_TRUE(f_.Has(lately));
   EXPECT_FALSE(f_.Has(long_ago));
@@ -306,11 +320,16 @@ TEST_F(GcTest, CollectorsKeepWhatIsReferredTo) {
   f_.MakeLease("l");
   ASSERT_OK(f_.db().containers().Create(kScope, MakeContainer("c")));
   f_.Put("root", {{"containerd.io/gc.root", "x"}, {"containerd.io/gc.ref.mount.x", "named"}});
-  mounts.resources = {{kDefault, "leased", {model::LeaseId("l")}, {}, false},
-                      {kDefault, "of-container", {}, {{"containerd.io/gc.bref.container", "c"}}, false},
-                      {kDefault, "named", {}, {}, false},
-                      {kDefault, "active", {}, {}, true},
-                      {kDefault, "of-nobody", {model::LeaseId("gone")}, {{"containerd.io/gc.bref.container", "gone"}}, false}};
+  mounts.resources = {
+      {kDefault, "leased", {model::LeaseId("l")}, {}, false},
+      {kDefault, "of-container", {}, {{"containerd.io/gc.bref.container", "c"}}, false},
+      {kDefault, "named", {}, {}, false},
+      {kDefault, "active", {}, {}, true},
+      {kDefault,
+       "of-nobody",
+       {model::LeaseId("gone")},
+       {{"containerd.io/gc.bref.container", "gone"}},
+       false}};
   EXPECT_EQ(f_.Collect().removed_resources, 1U);
   EXPECT_EQ(mounts.removed, std::vector<std::string>{"of-nobody"});
 }

@@ -47,7 +47,8 @@ Status WriteImage(bolt::Bucket row, const Image& image) {
 Status Validate(const Image& image) {
   if (image.name.empty()) return InvalidArgumentError("image name must not be empty");
   TRY(CheckLabels(image.labels, "image.Labels"));
-  if (image.target.digest.empty()) return InvalidArgumentError("target.Digest \"\" invalid: invalid checksum digest format");
+  if (image.target.digest.empty())
+    return InvalidArgumentError("target.Digest \"\" invalid: invalid checksum digest format");
   if (image.target.size <= 0) return InvalidArgumentError("Target.Size must be greater than zero");
   if (image.target.media_type.empty()) return InvalidArgumentError("target.MediaType must be set");
   return Ok();
@@ -66,7 +67,8 @@ Result<Image> ApplyMask(const Image& before, const Image& wanted, const FieldPat
       after.labels[name] = value == wanted.labels.end() ? std::string() : value->second;
     } else if (MaskKey(path, "annotations", &name)) {
       const auto value = wanted.target.annotations.find(name);
-      after.target.annotations[name] = value == wanted.target.annotations.end() ? std::string() : value->second;
+      after.target.annotations[name] =
+          value == wanted.target.annotations.end() ? std::string() : value->second;
     } else if (path == "labels") {
       after.labels = wanted.labels;
     } else if (path == "target") {
@@ -74,7 +76,8 @@ Result<Image> ApplyMask(const Image& before, const Image& wanted, const FieldPat
     } else if (path == "annotations") {
       after.target.annotations = wanted.target.annotations;
     } else {
-      return InvalidArgumentError("cannot update ", Quoted(path), " field on image ", Quoted(wanted.name));
+      return InvalidArgumentError("cannot update ", Quoted(path), " field on image ",
+                                  Quoted(wanted.name));
     }
   }
   return after;
@@ -90,10 +93,13 @@ void DropEmptyValues(Image* image) {
 bool Matches(const model::Filter& filter, const Image& image) {
   return filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
     if (path.size() == 1 && path[0] == "name") return image.name;
-    if (path.size() == 2 && path[0] == "target" && path[1] == "digest") return image.target.digest.str();
-    if (path.size() == 2 && path[0] == "target" && path[1] == "mediatype") return image.target.media_type;
+    if (path.size() == 2 && path[0] == "target" && path[1] == "digest")
+      return image.target.digest.str();
+    if (path.size() == 2 && path[0] == "target" && path[1] == "mediatype")
+      return image.target.media_type;
     if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(image.labels, path);
-    if (path.size() > 1 && path[0] == "annotations") return model::LookupLabel(image.target.annotations, path);
+    if (path.size() > 1 && path[0] == "annotations")
+      return model::LookupLabel(image.target.annotations, path);
     return std::nullopt;
   });
 }
@@ -110,7 +116,8 @@ Change ImageChange(Change::Kind kind, const model::Namespace& ns, const Image& i
 // Images join leases only if they have an end of their own.
 Status LeaseImage(Mutation& mutation, const model::Scope& scope, const Image& image) {
   mutation.NoteExpiry(image.labels);
-  if (image.labels.contains(gc_label::kExpire)) TRY(AddLeaseMember(mutation, scope, NodeKind::kImage, image.name));
+  if (image.labels.contains(gc_label::kExpire))
+    TRY(AddLeaseMember(mutation, scope, NodeKind::kImage, image.name));
   return Ok();
 }
 
@@ -163,7 +170,8 @@ Result<Image> Images::Create(const model::Scope& scope, Image image, std::option
   return image;
 }
 
-Result<Image> Images::Update(const model::Scope& scope, Image image, const FieldPaths& paths, std::optional<Time> epoch) {
+Result<Image> Images::Update(const model::Scope& scope, Image image, const FieldPaths& paths,
+                             std::optional<Time> epoch) {
   TRY(CheckNamespace(scope.ns));
   if (image.name.empty()) return InvalidArgumentError("image name is required for update");
   Image after;
@@ -184,7 +192,8 @@ Result<Image> Images::Update(const model::Scope& scope, Image image, const Field
   return after;
 }
 
-Status Images::Delete(const model::Scope& scope, const std::string& name, const DeleteOptions& options) {
+Status Images::Delete(const model::Scope& scope, const std::string& name,
+                      const DeleteOptions& options) {
   TRY(CheckNamespace(scope.ns));
   TRY(core_->Update([&](Mutation& mutation) -> Status {
     MaybeBucket rows = TRY(FindIn(mutation.tx, scope.ns, {key::kImages}));
@@ -194,7 +203,8 @@ Status Images::Delete(const model::Scope& scope, const std::string& name, const 
     if (options.target) {
       const Image image = TRY(ReadImage(name, *row));
       if (image.target.digest != *options.target) {
-        return NotFoundError("image ", Quoted(name), " has target ", image.target.digest.str(), ", not ", options.target->str());
+        return NotFoundError("image ", Quoted(name), " has target ", image.target.digest.str(),
+                             ", not ", options.target->str());
       }
     }
     TRY(RemoveLeaseMember(mutation, scope, NodeKind::kImage, name));

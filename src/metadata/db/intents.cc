@@ -1,5 +1,5 @@
-// The intents of snapshot commits: what is needed to finish one that a crash cut in two. One bucket per file; an entry
-// is a list of length-prefixed fields under "SNAPSHOTTER/NAMESPACE/SEQUENCE".
+// The intents of snapshot commits: what is needed to finish one that a crash cut in two. One bucket
+// per file; an entry is a list of length-prefixed fields under "SNAPSHOTTER/NAMESPACE/SEQUENCE".
 #include "base/failpoint.h"
 #include "metadata/db/codec.h"
 #include "metadata/db/snapshots.h"
@@ -19,8 +19,9 @@ std::string EncodeIntent(const CommitIntent& intent) {
     out += value;
   };
   text(StrCat(kFormat));
-  for (const std::string* field : {&intent.ns.str(), &intent.snapshotter, &intent.key, &intent.key_backend, &intent.name,
-                                   &intent.name_backend, &intent.parent, &intent.lease.str()}) {
+  for (const std::string* field :
+       {&intent.ns.str(), &intent.snapshotter, &intent.key, &intent.key_backend, &intent.name,
+        &intent.name_backend, &intent.parent, &intent.lease.str()}) {
     text(*field);
   }
   text(StrCat(intent.sequence));
@@ -35,10 +36,12 @@ std::string EncodeIntent(const CommitIntent& intent) {
 // The next field of `bytes`.
 Result<std::string> TakeField(std::string_view* bytes) {
   size_t length = 0;
-  while (length < bytes->size() && (static_cast<unsigned char>((*bytes)[length]) & 0x80) != 0) ++length;
+  while (length < bytes->size() && (static_cast<unsigned char>((*bytes)[length]) & 0x80) != 0)
+    ++length;
   const int64_t size = TRY(DecodeVarint(bytes->substr(0, length + 1)));
   bytes->remove_prefix(std::min(length + 1, bytes->size()));
-  if (size < 0 || static_cast<uint64_t>(size) > bytes->size()) return DataLossError("a commit intent that is cut short");
+  if (size < 0 || static_cast<uint64_t>(size) > bytes->size())
+    return DataLossError("a commit intent that is cut short");
   std::string field(bytes->substr(0, static_cast<size_t>(size)));
   bytes->remove_prefix(field.size());
   return field;
@@ -50,13 +53,15 @@ Result<CommitIntent> DecodeIntent(std::string_view bytes) {
   if (format != StrCat(kFormat)) return DataLossError("a commit intent of format ", format);
   const std::string ns = TRY(TakeField(&bytes));
   intent.ns = model::Namespace(ns);
-  for (std::string* field : {&intent.snapshotter, &intent.key, &intent.key_backend, &intent.name, &intent.name_backend, &intent.parent}) {
+  for (std::string* field : {&intent.snapshotter, &intent.key, &intent.key_backend, &intent.name,
+                             &intent.name_backend, &intent.parent}) {
     *field = TRY(TakeField(&bytes));
   }
   const std::string lease = TRY(TakeField(&bytes));
   intent.lease = model::LeaseId(lease);
   const std::string sequence = TRY(TakeField(&bytes));
-  if (!ParseU64(sequence, &intent.sequence)) return DataLossError("a commit intent with a damaged number");
+  if (!ParseU64(sequence, &intent.sequence))
+    return DataLossError("a commit intent with a damaged number");
   const std::string time = TRY(TakeField(&bytes));
   intent.time = TRY(DecodeTime(time));
   while (!bytes.empty()) {
@@ -70,7 +75,8 @@ Result<CommitIntent> DecodeIntent(std::string_view bytes) {
 Status Settle(DbCore& core, SnapshotBackend& backend, const CommitIntent& intent) {
   bool open = false;  // the active row is still there and still means the same backend snapshot
   TRY(core.View([&](const bolt::Tx& tx) -> Status {
-    const MaybeBucket row = TRY(FindIn(tx, intent.ns, {key::kSnapshots, intent.snapshotter, intent.key}));
+    const MaybeBucket row =
+        TRY(FindIn(tx, intent.ns, {key::kSnapshots, intent.snapshotter, intent.key}));
     if (!row) return Ok();
     const std::string_view name = TRY(ReadBytes(*row, key::kName));
     open = name == intent.key_backend;
@@ -80,7 +86,8 @@ Status Settle(DbCore& core, SnapshotBackend& backend, const CommitIntent& intent
   const Result<snapshot::Info> done = backend.driver->Stat(intent.name_backend);
   if (!done.ok()) return done.error().Is(Code::kNotFound) ? Ok() : Status(done.error().Clone());
   Status written = WriteCommitted(core, intent);
-  if (!written.ok() && written.error().Is(Code::kAlreadyExists)) return Ok();  // the name was taken by hand: garbage
+  if (!written.ok() && written.error().Is(Code::kAlreadyExists))
+    return Ok();  // the name was taken by hand: garbage
   return written;
 }
 
@@ -172,7 +179,8 @@ Status WriteCommitted(DbCore& core, const CommitIntent& intent) {
     TRY(row.Put(key::kUpdatedAt, EncodeTime(intent.time)));
     TRY(WriteMap(row, key::kLabels, intent.labels));
     TRY(RemoveLeaseMember(mutation, scope, NodeKind::kSnapshot, intent.key, intent.snapshotter));
-    const Result<bool> leased = AddLeaseMember(mutation, scope, NodeKind::kSnapshot, intent.name, intent.snapshotter);
+    const Result<bool> leased =
+        AddLeaseMember(mutation, scope, NodeKind::kSnapshot, intent.name, intent.snapshotter);
     // The backend has committed: a lease that ended meanwhile cannot undo that.
     if (!leased.ok() && !leased.error().Is(Code::kNotFound)) return leased.error().Clone();
     mutation.Touch(NodeKind::kSnapshot, intent.ns, intent.name, intent.snapshotter);

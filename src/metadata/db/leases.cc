@@ -18,7 +18,9 @@ Result<Place> PlaceOf(const LeaseResource& resource) {
   const std::string& type = resource.type;
   if (type == key::kContent) {
     const Result<model::Digest> digest = model::Digest::Parse(resource.id);
-    if (!digest.ok()) return InvalidArgumentError("invalid content resource id ", resource.id, ": ", digest.error().text());
+    if (!digest.ok())
+      return InvalidArgumentError("invalid content resource id ", resource.id, ": ",
+                                  digest.error().text());
     return Place{NodeKind::kContent, key::kContent, {}};
   }
   if (type == key::kImages) return Place{NodeKind::kImage, key::kImages, {}};
@@ -27,16 +29,19 @@ Result<Place> PlaceOf(const LeaseResource& resource) {
   const std::string_view kind = std::string_view(type).substr(0, slash);
   if (kind == key::kSnapshots) {
     const std::string name = slash == std::string::npos ? std::string() : type.substr(slash + 1);
-    if (name.empty() || name.find('/') != std::string::npos) return InvalidArgumentError("invalid snapshot resource type ", type);
+    if (name.empty() || name.find('/') != std::string::npos)
+      return InvalidArgumentError("invalid snapshot resource type ", type);
     return Place{NodeKind::kSnapshot, key::kSnapshots, name};
   }
-  if (kind == key::kContent || kind == key::kImages || kind == key::kIngests) return InvalidArgumentError("invalid resource type ", type);
+  if (kind == key::kContent || kind == key::kImages || kind == key::kIngests)
+    return InvalidArgumentError("invalid resource type ", type);
   return UnimplementedError("resource type ", type, " not supported yet");
 }
 
 // A number below a second and four characters, as clients see them: "123456789-Ab_9".
 std::string MakeLeaseId(Time now) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   std::random_device random;
   uint32_t bits = random();
   std::string id = StrCat(now.nanos, "-");
@@ -54,7 +59,8 @@ Result<Lease> ReadLease(std::string_view id, const bolt::Bucket& row) {
 
 Error NoLease(const model::LeaseId& id) { return NotFoundError("lease ", Quoted(id.str())); }
 
-Status AppendMembers(const bolt::Bucket& bucket, const std::string& type, std::vector<LeaseResource>* resources) {
+Status AppendMembers(const bolt::Bucket& bucket, const std::string& type,
+                     std::vector<LeaseResource>* resources) {
   return bucket.ForEach([&](const bolt::Entry& entry) -> Status {
     if (!entry.is_bucket) resources->push_back({std::string(entry.key), type});
     return Ok();
@@ -103,11 +109,13 @@ Result<std::vector<Lease>> Leases::List(const model::Namespace& ns, const Filter
     if (!rows) return Ok();
     return ForEachBucket(*rows, [&](std::string_view id, const bolt::Bucket& row) -> Status {
       Lease lease = TRY(ReadLease(id, row));
-      const bool matches = filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
-        if (path.size() == 1 && path[0] == "id") return lease.id.str();
-        if (path.size() > 1 && path[0] == "labels") return model::LookupLabel(lease.labels, path);
-        return std::nullopt;
-      });
+      const bool matches =
+          filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
+            if (path.size() == 1 && path[0] == "id") return lease.id.str();
+            if (path.size() > 1 && path[0] == "labels")
+              return model::LookupLabel(lease.labels, path);
+            return std::nullopt;
+          });
       if (matches) leases.push_back(std::move(lease));
       return Ok();
     });
@@ -115,7 +123,8 @@ Result<std::vector<Lease>> Leases::List(const model::Namespace& ns, const Filter
   return leases;
 }
 
-Status Leases::AddResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) {
+Status Leases::AddResource(const model::Namespace& ns, const model::LeaseId& id,
+                           const LeaseResource& resource) {
   TRY(CheckNamespace(ns));
   const Place place = TRY(PlaceOf(resource));
   return core_->Update([&](Mutation& mutation) -> Status {
@@ -126,7 +135,8 @@ Status Leases::AddResource(const model::Namespace& ns, const model::LeaseId& id,
   });
 }
 
-Status Leases::DeleteResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) {
+Status Leases::DeleteResource(const model::Namespace& ns, const model::LeaseId& id,
+                              const LeaseResource& resource) {
   TRY(CheckNamespace(ns));
   const Place place = TRY(PlaceOf(resource));
   return core_->Update([&](Mutation& mutation) -> Status {
@@ -137,7 +147,8 @@ Status Leases::DeleteResource(const model::Namespace& ns, const model::LeaseId& 
   });
 }
 
-Result<std::vector<LeaseResource>> Leases::ListResources(const model::Namespace& ns, const model::LeaseId& id) {
+Result<std::vector<LeaseResource>> Leases::ListResources(const model::Namespace& ns,
+                                                         const model::LeaseId& id) {
   TRY(CheckNamespace(ns));
   std::vector<LeaseResource> resources;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {

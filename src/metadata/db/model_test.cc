@@ -1,4 +1,5 @@
-// Random calls against a database and against plain maps, with reopening in between: both must answer the same.
+// Random calls against a database and against plain maps, with reopening in between: both must
+// answer the same.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -41,7 +42,8 @@ class ModelRun {
   std::string Name(const char* prefix) { return StrCat(prefix, Below(6)); }
   model::Labels SomeLabels() {
     model::Labels labels;
-    for (uint32_t i = Below(3); i > 0; --i) labels[StrCat("k", Below(4))] = Below(4) == 0 ? "" : StrCat("v", Below(100));
+    for (uint32_t i = Below(3); i > 0; --i)
+      labels[StrCat("k", Below(4))] = Below(4) == 0 ? "" : StrCat("v", Below(100));
     return labels;
   }
   static model::Labels Stored(model::Labels labels) {
@@ -50,7 +52,8 @@ class ModelRun {
   }
   void Expect(const char* what, Code expected, const Error* error) {
     const Code code = error == nullptr ? Code::kOk : error->code();
-    ASSERT_EQ(code, expected) << what << " at step " << step_ << ": " << (error == nullptr ? "ok" : error->text());
+    ASSERT_EQ(code, expected) << what << " at step " << step_ << ": "
+                              << (error == nullptr ? "ok" : error->text());
   }
   template <typename T>
   void Expect(const char* what, Code expected, const Result<T>& result) {
@@ -60,17 +63,39 @@ class ModelRun {
   void Step() {
     ns_ = Name("ns");
     switch (Below(12)) {
-      case 0: CreateImage(); break;
-      case 1: UpdateImage(); break;
-      case 2: DeleteImage(); break;
-      case 3: CreateContainer(); break;
-      case 4: UpdateContainer(); break;
-      case 5: DeleteContainer(); break;
-      case 6: CreateLease(); break;
-      case 7: ChangeLease(); break;
-      case 8: PutBlob(); break;
-      case 9: DeleteBlob(); break;
-      case 10: DeleteNamespace(); break;
+      case 0:
+        CreateImage();
+        break;
+      case 1:
+        UpdateImage();
+        break;
+      case 2:
+        DeleteImage();
+        break;
+      case 3:
+        CreateContainer();
+        break;
+      case 4:
+        UpdateContainer();
+        break;
+      case 5:
+        DeleteContainer();
+        break;
+      case 6:
+        CreateLease();
+        break;
+      case 7:
+        ChangeLease();
+        break;
+      case 8:
+        PutBlob();
+        break;
+      case 9:
+        DeleteBlob();
+        break;
+      case 10:
+        DeleteNamespace();
+        break;
       default:
         if (Below(10) == 0) {
           f_.Open();
@@ -81,7 +106,7 @@ class ModelRun {
 
   ModelNamespace& Made() { return world_[ns_]; }
   template <typename M>
-  bool Knows(M ModelNamespace::*member, const std::string& name) {
+  bool Knows(M ModelNamespace::* member, const std::string& name) {
     return world_.contains(ns_) && (world_[ns_].*member).contains(name);
   }
 
@@ -90,7 +115,8 @@ class ModelRun {
     Image image = MakeImage(name, DigestNumber(Below(5)));
     image.labels = SomeLabels();
     const bool exists = Knows(&ModelNamespace::images, name);
-    Expect("create image", exists ? Code::kAlreadyExists : Code::kOk, f_.db().images().Create(In(ns_), image, {}));
+    Expect("create image", exists ? Code::kAlreadyExists : Code::kOk,
+           f_.db().images().Create(In(ns_), image, {}));
     if (!exists) Made().images[name] = {Stored(image.labels), image.target.digest.str()};
   }
   void UpdateImage() {
@@ -99,8 +125,11 @@ class ModelRun {
     image.labels = SomeLabels();
     const bool exists = Knows(&ModelNamespace::images, name);
     const uint32_t how = Below(3);
-    const FieldPaths paths = how == 0 ? FieldPaths{} : how == 1 ? FieldPaths{"labels.k1"} : FieldPaths{"target"};
-    Expect("update image", exists ? Code::kOk : Code::kNotFound, f_.db().images().Update(In(ns_), image, paths, {}));
+    const FieldPaths paths = how == 0   ? FieldPaths{}
+                             : how == 1 ? FieldPaths{"labels.k1"}
+                                        : FieldPaths{"target"};
+    Expect("update image", exists ? Code::kOk : Code::kNotFound,
+           f_.db().images().Update(In(ns_), image, paths, {}));
     if (!exists) return;
     ModelImage& known = Made().images[name];
     if (how == 0) known.labels = Stored(image.labels);
@@ -111,7 +140,8 @@ class ModelRun {
   void DeleteImage() {
     const std::string name = Name("i");
     const bool exists = Knows(&ModelNamespace::images, name);
-    Expect("delete image", exists ? Code::kOk : Code::kNotFound, f_.db().images().Delete(In(ns_), name, {}));
+    Expect("delete image", exists ? Code::kOk : Code::kNotFound,
+           f_.db().images().Delete(In(ns_), name, {}));
     if (exists) Made().images.erase(name);
   }
 
@@ -121,8 +151,10 @@ class ModelRun {
     container.extensions["e"] = {"t", StrCat(step_)};
     const std::string& id = container.id.str();
     const bool exists = Knows(&ModelNamespace::containers, id);
-    Expect("create container", exists ? Code::kAlreadyExists : Code::kOk, f_.db().containers().Create(In(ns_), container));
-    if (!exists) Made().containers[id] = {Stored(container.labels), container.image, {{"e", StrCat(step_)}}};
+    Expect("create container", exists ? Code::kAlreadyExists : Code::kOk,
+           f_.db().containers().Create(In(ns_), container));
+    if (!exists)
+      Made().containers[id] = {Stored(container.labels), container.image, {{"e", StrCat(step_)}}};
   }
   void UpdateContainer() {
     Container container = MakeContainer(Name("c"));
@@ -132,8 +164,9 @@ class ModelRun {
     const std::string& id = container.id.str();
     const bool exists = Knows(&ModelNamespace::containers, id);
     const bool all = Below(2) == 0;
-    Expect("update container", exists ? Code::kOk : Code::kNotFound,
-           f_.db().containers().Update(In(ns_), container, all ? FieldPaths{} : FieldPaths{"image"}));
+    Expect(
+        "update container", exists ? Code::kOk : Code::kNotFound,
+        f_.db().containers().Update(In(ns_), container, all ? FieldPaths{} : FieldPaths{"image"}));
     if (!exists) return;
     ModelContainer& known = Made().containers[id];
     known.image = container.image;
@@ -144,14 +177,16 @@ class ModelRun {
   void DeleteContainer() {
     const std::string id = Name("c");
     const bool exists = Knows(&ModelNamespace::containers, id);
-    Expect("delete container", exists ? Code::kOk : Code::kNotFound, f_.db().containers().Delete(In(ns_), model::ContainerId(id)));
+    Expect("delete container", exists ? Code::kOk : Code::kNotFound,
+           f_.db().containers().Delete(In(ns_), model::ContainerId(id)));
     if (exists) Made().containers.erase(id);
   }
 
   void CreateLease() {
     const std::string id = Name("l");
     const bool exists = Knows(&ModelNamespace::leases, id);
-    Expect("create lease", exists ? Code::kAlreadyExists : Code::kOk, f_.db().leases().Create(model::Namespace(ns_), {model::LeaseId(id), {}, {}}));
+    Expect("create lease", exists ? Code::kAlreadyExists : Code::kOk,
+           f_.db().leases().Create(model::Namespace(ns_), {model::LeaseId(id), {}, {}}));
     if (!exists) Made().leases[id];
   }
   void ChangeLease() {
@@ -166,11 +201,13 @@ class ModelRun {
         if (exists) Made().leases.erase(id);
         break;
       case 1:
-        Expect("delete resource", expected, f_.db().leases().DeleteResource(ns, model::LeaseId(id), resource));
+        Expect("delete resource", expected,
+               f_.db().leases().DeleteResource(ns, model::LeaseId(id), resource));
         if (exists) Made().leases[id].erase({resource.type, resource.id});
         break;
       default:
-        Expect("add resource", expected, f_.db().leases().AddResource(ns, model::LeaseId(id), resource));
+        Expect("add resource", expected,
+               f_.db().leases().AddResource(ns, model::LeaseId(id), resource));
         if (exists) Made().leases[id].insert({resource.type, resource.id});
     }
   }
@@ -178,7 +215,8 @@ class ModelRun {
   void PutBlob() {
     const std::string text = Name("text");
     const model::Labels labels = SomeLabels();
-    const auto writer = f_.db().Content(In(ns_))->OpenWriter({StrCat("ref", step_), DigestOf(text), 0});
+    const auto writer =
+        f_.db().Content(In(ns_))->OpenWriter({StrCat("ref", step_), DigestOf(text), 0});
     const bool exists = Knows(&ModelNamespace::blobs, text);
     Expect("open writer", exists ? Code::kAlreadyExists : Code::kOk, writer);
     if (exists || !writer.ok()) return;
@@ -189,14 +227,17 @@ class ModelRun {
   void DeleteBlob() {
     const std::string text = Name("text");
     const bool exists = Knows(&ModelNamespace::blobs, text);
-    Expect("delete blob", exists ? Code::kOk : Code::kNotFound, f_.db().Content(In(ns_))->Delete(DigestOf(text)));
+    Expect("delete blob", exists ? Code::kOk : Code::kNotFound,
+           f_.db().Content(In(ns_))->Delete(DigestOf(text)));
     if (exists) Made().blobs.erase(text);
   }
   void DeleteNamespace() {
     Code expected = Code::kNotFound;
     if (world_.contains(ns_)) {
       const ModelNamespace& known = world_[ns_];
-      expected = known.images.empty() && known.containers.empty() && known.blobs.empty() ? Code::kOk : Code::kFailedPrecondition;
+      expected = known.images.empty() && known.containers.empty() && known.blobs.empty()
+                     ? Code::kOk
+                     : Code::kFailedPrecondition;
     }
     Expect("delete namespace", expected, f_.db().namespaces().Delete(model::Namespace(ns_)));
     if (expected == Code::kOk) world_.erase(ns_);
@@ -221,22 +262,27 @@ class ModelRun {
       EXPECT_EQ(container.labels, expected.labels);
       EXPECT_EQ(container.image, expected.image);
       ASSERT_EQ(container.extensions.size(), expected.extensions.size());
-      for (const auto& [key, any] : container.extensions) EXPECT_EQ(any.value, expected.extensions.at(key));
+      for (const auto& [key, any] : container.extensions)
+        EXPECT_EQ(any.value, expected.extensions.at(key));
     }
     const std::vector<Lease> leases = f_.db().leases().List(ns, {}).value();
     ASSERT_EQ(leases.size(), known.leases.size());
     for (const Lease& lease : leases) {
-      const std::vector<LeaseResource> members = f_.db().leases().ListResources(ns, lease.id).value();
+      const std::vector<LeaseResource> members =
+          f_.db().leases().ListResources(ns, lease.id).value();
       std::set<std::pair<std::string, std::string>> seen;
       for (const LeaseResource& member : members) seen.emplace(member.type, member.id);
       EXPECT_EQ(seen, known.leases.at(lease.id.str()));
     }
     const auto content = f_.db().Content({ns, {}});
     size_t blobs = 0;
-    EXPECT_TRUE(content->Walk({}, [&](const content::Info&) {
-      ++blobs;
-      return Ok();
-    }).ok());
+    EXPECT_TRUE(content
+                    ->Walk({},
+                           [&](const content::Info&) {
+                             ++blobs;
+                             return Ok();
+                           })
+                    .ok());
     EXPECT_EQ(blobs, known.blobs.size());
     for (const auto& [text, labels] : known.blobs) {
       EXPECT_EQ(content->GetInfo(DigestOf(text))->labels, labels);

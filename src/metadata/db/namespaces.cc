@@ -8,7 +8,8 @@ namespace {
 Result<std::string> Contents(const bolt::Bucket& ns) {
   std::string found;
   const auto add = [&](std::string_view what) { found += StrCat(found.empty() ? "" : ", ", what); };
-  const auto check = [&](std::initializer_list<std::string_view> path, std::string_view what) -> Status {
+  const auto check = [&](std::initializer_list<std::string_view> path,
+                         std::string_view what) -> Status {
     const MaybeBucket bucket = TRY(FindPath(ns, path));
     if (!bucket) return Ok();
     const bool empty = TRY(bucket->Empty());
@@ -29,7 +30,8 @@ Result<std::string> Contents(const bolt::Bucket& ns) {
   return found;
 }
 
-Change NamespaceChange(Change::Kind kind, const model::Namespace& ns, const model::Labels& labels = {}) {
+Change NamespaceChange(Change::Kind kind, const model::Namespace& ns,
+                       const model::Labels& labels = {}) {
   Change change;
   change.kind = kind;
   change.ns = ns;
@@ -66,12 +68,14 @@ Result<model::Labels> Namespaces::GetLabels(const model::Namespace& ns) {
   return labels;
 }
 
-Result<model::Labels> Namespaces::Update(const model::Namespace& ns, const model::Labels& labels, const FieldPaths& paths) {
+Result<model::Labels> Namespaces::Update(const model::Namespace& ns, const model::Labels& labels,
+                                         const FieldPaths& paths) {
   TRY(model::ValidateIdentifier(ns.str(), "identifier"));
   model::Labels changed;  // as the event tells them
   for (const std::string& path : paths) {
     std::string label;
-    if (!MaskKey(path, "labels", &label)) return InvalidArgumentError("cannot update ", Quoted(path), " field");
+    if (!MaskKey(path, "labels", &label))
+      return InvalidArgumentError("cannot update ", Quoted(path), " field");
     const auto value = labels.find(label);
     changed[label] = value == labels.end() ? std::string() : value->second;
   }
@@ -121,7 +125,8 @@ Status Namespaces::Delete(const model::Namespace& ns) {
     if (!found) return NotFoundError("namespace ", Quoted(ns.str()));
     const std::string contents = TRY(Contents(*found));
     if (!contents.empty()) {
-      return FailedPreconditionError("namespace ", Quoted(ns.str()), " must be empty, but it still has ", contents);
+      return FailedPreconditionError("namespace ", Quoted(ns.str()),
+                                     " must be empty, but it still has ", contents);
     }
     bolt::Bucket top = TRY(mutation.tx.GetBucket(key::kV1));
     TRY(top.DeleteBucket(ns.str()));

@@ -14,7 +14,8 @@ class Namespaces final : public NamespaceStore {
   explicit Namespaces(DbCore* core) : core_(core) {}
   Status Create(const model::Namespace& ns, const model::Labels& labels) override;
   Result<model::Labels> GetLabels(const model::Namespace& ns) override;
-  Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels, const FieldPaths& paths) override;
+  Result<model::Labels> Update(const model::Namespace& ns, const model::Labels& labels,
+                               const FieldPaths& paths) override;
   Result<std::vector<model::Namespace>> List() override;
   Status Delete(const model::Namespace& ns) override;
 
@@ -28,7 +29,8 @@ class Containers final : public ContainerStore {
   Result<Container> Get(const model::Namespace& ns, const model::ContainerId& id) override;
   Result<std::vector<Container>> List(const model::Namespace& ns, const Filters& filters) override;
   Result<Container> Create(const model::Scope& scope, Container container) override;
-  Result<Container> Update(const model::Scope& scope, Container container, const FieldPaths& paths) override;
+  Result<Container> Update(const model::Scope& scope, Container container,
+                           const FieldPaths& paths) override;
   Status Delete(const model::Scope& scope, const model::ContainerId& id) override;
 
  private:
@@ -41,8 +43,10 @@ class Images final : public ImageStore {
   Result<Image> Get(const model::Namespace& ns, const std::string& name) override;
   Result<std::vector<Image>> List(const model::Namespace& ns, const Filters& filters) override;
   Result<Image> Create(const model::Scope& scope, Image image, std::optional<Time> epoch) override;
-  Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths, std::optional<Time> epoch) override;
-  Status Delete(const model::Scope& scope, const std::string& name, const DeleteOptions& options) override;
+  Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths,
+                       std::optional<Time> epoch) override;
+  Status Delete(const model::Scope& scope, const std::string& name,
+                const DeleteOptions& options) override;
 
  private:
   DbCore* core_;
@@ -54,9 +58,12 @@ class Leases final : public LeaseStore {
   Result<Lease> Create(const model::Namespace& ns, Lease lease) override;
   Status Delete(const model::Namespace& ns, const model::LeaseId& id, bool synchronous) override;
   Result<std::vector<Lease>> List(const model::Namespace& ns, const Filters& filters) override;
-  Status AddResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) override;
-  Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id, const LeaseResource& resource) override;
-  Result<std::vector<LeaseResource>> ListResources(const model::Namespace& ns, const model::LeaseId& id) override;
+  Status AddResource(const model::Namespace& ns, const model::LeaseId& id,
+                     const LeaseResource& resource) override;
+  Status DeleteResource(const model::Namespace& ns, const model::LeaseId& id,
+                        const LeaseResource& resource) override;
+  Result<std::vector<LeaseResource>> ListResources(const model::Namespace& ns,
+                                                   const model::LeaseId& id) override;
 
  private:
   DbCore* core_;
@@ -68,7 +75,8 @@ class Sandboxes final : public SandboxStore {
   Result<Sandbox> Get(const model::Namespace& ns, const model::SandboxId& id) override;
   Result<std::vector<Sandbox>> List(const model::Namespace& ns, const Filters& filters) override;
   Result<Sandbox> Create(const model::Namespace& ns, Sandbox sandbox) override;
-  Result<Sandbox> Update(const model::Namespace& ns, Sandbox sandbox, const FieldPaths& paths) override;
+  Result<Sandbox> Update(const model::Namespace& ns, Sandbox sandbox,
+                         const FieldPaths& paths) override;
   Status Delete(const model::Namespace& ns, const model::SandboxId& id) override;
 
  private:

@@ -69,12 +69,18 @@ TEST(Codec, WritesTheBytesThatContainerdWrites) {
   const Time time = ParseRfc3339("2026-11-21T01:41:30.954663603Z").value();
   EXPECT_EQ(EncodeTime(time), bytes);
   EXPECT_EQ(DecodeTime(bytes).value(), time);
-  EXPECT_EQ(DecodeTime(std::string("\x02\x00\x00\x00\x0e\xe2\x92\xed\xca\x38\xe7\x02\xb3\x00\x00\x00", 16)).value(), time);
+  EXPECT_EQ(DecodeTime(
+                std::string("\x02\x00\x00\x00\x0e\xe2\x92\xed\xca\x38\xe7\x02\xb3\x00\x00\x00", 16))
+                .value(),
+            time);
   EXPECT_EQ(EncodeVarint(4), "\x08");
   EXPECT_EQ(EncodeVarint(350), "\xbc\x05");
   EXPECT_EQ(EncodeVarint(1027944), "\xd0\xbd\x7d");
-  for (const int64_t number : {int64_t{0}, int64_t{-1}, int64_t{350}, INT64_MAX, INT64_MIN}) EXPECT_EQ(DecodeVarint(EncodeVarint(number)).value(), number);
-  EXPECT_EQ(EncodeAny({"containerd.runc.v1.Options", ""}), "\x0a\x1a" "containerd.runc.v1.Options");
+  for (const int64_t number : {int64_t{0}, int64_t{-1}, int64_t{350}, INT64_MAX, INT64_MIN})
+    EXPECT_EQ(DecodeVarint(EncodeVarint(number)).value(), number);
+  EXPECT_EQ(EncodeAny({"containerd.runc.v1.Options", ""}),
+            "\x0a\x1a"
+            "containerd.runc.v1.Options");
   const model::Any any = {"type", std::string(300, 'x')};
   EXPECT_EQ(DecodeAny(EncodeAny(any)).value(), any);
 }
@@ -83,7 +89,10 @@ TEST(Codec, DamagedBytesAreDataLoss) {
   EXPECT_TRUE(DecodeTime("short").error().Is(Code::kDataLoss));
   EXPECT_TRUE(DecodeVarint("\xff\xff").error().Is(Code::kDataLoss));
   EXPECT_TRUE(DecodeVarint(std::string(11, '\xff')).error().Is(Code::kDataLoss));
-  EXPECT_TRUE(DecodeAny("\x0a\x7f" "abc").error().Is(Code::kDataLoss));
+  EXPECT_TRUE(DecodeAny("\x0a\x7f"
+                        "abc")
+                  .error()
+                  .Is(Code::kDataLoss));
   EXPECT_TRUE(DecodeAny("\x0b").error().Is(Code::kDataLoss));
 }
 
@@ -92,22 +101,28 @@ TEST_F(ObjectsTest, NewFileHasTheVersion) { EXPECT_EQ(Dump(), "/v1\n/v1/version 
 TEST_F(ObjectsTest, NamespacesLiveAndDie) {
   NamespaceStore& namespaces = db_->namespaces();
   ASSERT_OK(namespaces.Create(kDefault, {{"a", "1"}}));
-  EXPECT_FAILS(namespaces.Create(kDefault, {}), Code::kAlreadyExists, "namespace \"default\": already exists");
-  EXPECT_FAILS(namespaces.Create(model::Namespace("a..b"), {}), Code::kInvalidArgument,
-               "identifier \"a..b\" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument");
-  EXPECT_FAILS(namespaces.Create(model::Namespace("version"), {}), Code::kUnknown, "incompatible value");
+  EXPECT_FAILS(namespaces.Create(kDefault, {}), Code::kAlreadyExists,
+               "namespace \"default\": already exists");
+  EXPECT_FAILS(
+      namespaces.Create(model::Namespace("a..b"), {}), Code::kInvalidArgument,
+      "identifier \"a..b\" must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$: invalid argument");
+  EXPECT_FAILS(namespaces.Create(model::Namespace("version"), {}), Code::kUnknown,
+               "incompatible value");
   EXPECT_EQ(namespaces.GetLabels(model::Namespace("none"))->size(), 0U);
-  EXPECT_EQ(*namespaces.Update(kDefault, {{"b", "2"}}, {"labels.b"}), (model::Labels{{"a", "1"}, {"b", "2"}}));
+  EXPECT_EQ(*namespaces.Update(kDefault, {{"b", "2"}}, {"labels.b"}),
+            (model::Labels{{"a", "1"}, {"b", "2"}}));
   EXPECT_EQ(*namespaces.Update(kDefault, {}, {"labels.a"}), (model::Labels{{"b", "2"}}));
   EXPECT_EQ(*namespaces.Update(kDefault, {{"c", "3"}}, {}), (model::Labels{{"c", "3"}}));
   EXPECT_TRUE(namespaces.Update(kDefault, {}, {"name"}).error().Is(Code::kInvalidArgument));
-  EXPECT_EQ(*namespaces.Update(model::Namespace("new"), {{"x", "y"}}, {}), (model::Labels{{"x", "y"}}));
+  EXPECT_EQ(*namespaces.Update(model::Namespace("new"), {{"x", "y"}}, {}),
+            (model::Labels{{"x", "y"}}));
   EXPECT_THAT(*namespaces.List(), ElementsAre(kDefault, model::Namespace("new")));
 
   ASSERT_OK(db_->images().Create(kScope, MakeImage("i"), {}));
   ASSERT_OK(db_->containers().Create(kScope, MakeContainer("c")));
   EXPECT_FAILS(namespaces.Delete(kDefault), Code::kFailedPrecondition,
-               "namespace \"default\" must be empty, but it still has images, containers: failed precondition");
+               "namespace \"default\" must be empty, but it still has images, containers: failed "
+               "precondition");
   ASSERT_OK(db_->images().Delete(kScope, "i", {}));
   ASSERT_OK(db_->containers().Delete(kScope, model::ContainerId("c")));
   ASSERT_OK(namespaces.Delete(kDefault));
@@ -121,36 +136,50 @@ TEST_F(ObjectsTest, ContainerRowsAreContainerds) {
   container.snapshot_key = "c1";
   ASSERT_OK(db_->containers().Create(kScope, container));
   const std::string time = Quoted(EncodeTime({1790000001, 500}));
-  EXPECT_EQ(Dump(), "/v1\n/v1/default\n/v1/default/containers\n/v1/default/containers/c1\n"
-                    "/v1/default/containers/c1/createdat = " + time + "\n"
-                    "/v1/default/containers/c1/extensions\n"
-                    "/v1/default/containers/c1/extensions/e = " + Quoted(EncodeAny({"t", "v"})) + "\n"
-                    "/v1/default/containers/c1/image = \"img\"\n"
-                    "/v1/default/containers/c1/labels\n"
-                    "/v1/default/containers/c1/labels/a = \"1\"\n"
-                    "/v1/default/containers/c1/labels/b = \"2\"\n"
-                    "/v1/default/containers/c1/runtime\n"
-                    "/v1/default/containers/c1/runtime/name = \"io.containerd.runc.v2\"\n"
-                    "/v1/default/containers/c1/runtime/options = " + Quoted(EncodeAny({"containerd.runc.v1.Options", ""})) + "\n"
-                    "/v1/default/containers/c1/sandboxid = \"\"\n"
-                    "/v1/default/containers/c1/snapshotKey = \"c1\"\n"
-                    "/v1/default/containers/c1/snapshotter = \"overlayfs\"\n"
-                    "/v1/default/containers/c1/spec = " + Quoted(EncodeAny(*container.spec)) + "\n"
-                    "/v1/default/containers/c1/updatedat = " + time + "\n"
-                    "/v1/version = \"\\x08\"\n");
+  EXPECT_EQ(Dump(),
+            "/v1\n/v1/default\n/v1/default/containers\n/v1/default/containers/c1\n"
+            "/v1/default/containers/c1/createdat = " +
+                time +
+                "\n"
+                "/v1/default/containers/c1/extensions\n"
+                "/v1/default/containers/c1/extensions/e = " +
+                Quoted(EncodeAny({"t", "v"})) +
+                "\n"
+                "/v1/default/containers/c1/image = \"img\"\n"
+                "/v1/default/containers/c1/labels\n"
+                "/v1/default/containers/c1/labels/a = \"1\"\n"
+                "/v1/default/containers/c1/labels/b = \"2\"\n"
+                "/v1/default/containers/c1/runtime\n"
+                "/v1/default/containers/c1/runtime/name = \"io.containerd.runc.v2\"\n"
+                "/v1/default/containers/c1/runtime/options = " +
+                Quoted(EncodeAny({"containerd.runc.v1.Options", ""})) +
+                "\n"
+                "/v1/default/containers/c1/sandboxid = \"\"\n"
+                "/v1/default/containers/c1/snapshotKey = \"c1\"\n"
+                "/v1/default/containers/c1/snapshotter = \"overlayfs\"\n"
+                "/v1/default/containers/c1/spec = " +
+                Quoted(EncodeAny(*container.spec)) +
+                "\n"
+                "/v1/default/containers/c1/updatedat = " +
+                time +
+                "\n"
+                "/v1/version = \"\\x08\"\n");
 }
 
 TEST_F(ObjectsTest, ContainersFollowTheirRules) {
   ContainerStore& containers = db_->containers();
   ASSERT_OK(containers.Create(kScope, MakeContainer("c1")));
-  EXPECT_FAILS(containers.Create(kScope, MakeContainer("c1")), Code::kAlreadyExists, "container \"c1\": already exists");
-  EXPECT_FAILS(containers.Get(kDefault, model::ContainerId("x")), Code::kNotFound, "container \"x\" in namespace \"default\": not found");
-  EXPECT_FAILS(containers.Get(model::Namespace(), model::ContainerId("x")), Code::kFailedPrecondition,
-               "namespace is required: failed precondition");
+  EXPECT_FAILS(containers.Create(kScope, MakeContainer("c1")), Code::kAlreadyExists,
+               "container \"c1\": already exists");
+  EXPECT_FAILS(containers.Get(kDefault, model::ContainerId("x")), Code::kNotFound,
+               "container \"x\" in namespace \"default\": not found");
+  EXPECT_FAILS(containers.Get(model::Namespace(), model::ContainerId("x")),
+               Code::kFailedPrecondition, "namespace is required: failed precondition");
   Container bad = MakeContainer("c2");
   bad.runtime.name.clear();
-  EXPECT_FAILS(containers.Create(kScope, bad), Code::kInvalidArgument,
-               "create container failed validation: container.Runtime.Name must be set: invalid argument");
+  EXPECT_FAILS(
+      containers.Create(kScope, bad), Code::kInvalidArgument,
+      "create container failed validation: container.Runtime.Name must be set: invalid argument");
   bad = MakeContainer("c2");
   bad.snapshot_key = "k";
   EXPECT_TRUE(containers.Create(kScope, bad).error().Is(Code::kInvalidArgument));
@@ -160,10 +189,12 @@ TEST_F(ObjectsTest, ContainersFollowTheirRules) {
 
   Container update = MakeContainer("c1");
   update.snapshotter = "other";
-  EXPECT_FAILS(containers.Update(kScope, update, {}), Code::kInvalidArgument, "container.Snapshotter field is immutable: invalid argument");
+  EXPECT_FAILS(containers.Update(kScope, update, {}), Code::kInvalidArgument,
+               "container.Snapshotter field is immutable: invalid argument");
   update = MakeContainer("c1");
   update.runtime.name = "other";
-  EXPECT_FAILS(containers.Update(kScope, update, {}), Code::kInvalidArgument, "container.Runtime.Name field is immutable: invalid argument");
+  EXPECT_FAILS(containers.Update(kScope, update, {}), Code::kInvalidArgument,
+               "container.Runtime.Name field is immutable: invalid argument");
   EXPECT_FAILS(containers.Update(kScope, update, {"runtime"}), Code::kInvalidArgument,
                "cannot update \"runtime\" field on \"c1\": invalid argument");
   update.labels = {{"b", "3"}};
@@ -197,22 +228,27 @@ TEST_F(ObjectsTest, ImagesFollowTheirRules) {
   ASSERT_OK(images.Create(kScope, image, Time{5, 0}));
   EXPECT_EQ(images.Get(kDefault, image.name)->created_at, (Time{5, 0}));
   EXPECT_EQ(images.Get(kDefault, image.name)->target, image.target);
-  EXPECT_FAILS(images.Create(kScope, image, {}), Code::kAlreadyExists, "image \"docker.io/library/bb:1\": already exists");
+  EXPECT_FAILS(images.Create(kScope, image, {}), Code::kAlreadyExists,
+               "image \"docker.io/library/bb:1\": already exists");
   EXPECT_FAILS(images.Get(kDefault, "no"), Code::kNotFound, "image \"no\": not found");
-  EXPECT_FAILS(images.Create(kScope, MakeImage(""), {}), Code::kInvalidArgument, "image name must not be empty: invalid argument");
+  EXPECT_FAILS(images.Create(kScope, MakeImage(""), {}), Code::kInvalidArgument,
+               "image name must not be empty: invalid argument");
   Image bad = MakeImage("x");
   bad.target.size = 0;
   EXPECT_TRUE(images.Create(kScope, bad, {}).error().Is(Code::kInvalidArgument));
 
   Image update = MakeImage(image.name, DigestNumber(2));
   update.labels = {{"m", "2"}};
-  EXPECT_EQ(images.Update(kScope, update, {"labels.m"}, {})->labels, (model::Labels{{"l", "1"}, {"m", "2"}}));
+  EXPECT_EQ(images.Update(kScope, update, {"labels.m"}, {})->labels,
+            (model::Labels{{"l", "1"}, {"m", "2"}}));
   EXPECT_EQ(images.Get(kDefault, image.name)->target, image.target);
   EXPECT_EQ(images.Update(kScope, update, {"target"}, {})->target, update.target);
   EXPECT_EQ(images.Update(kScope, update, {}, {})->labels, update.labels);
-  EXPECT_FAILS(images.Update(kScope, update, {"name"}, {}), Code::kInvalidArgument,
-               "cannot update \"name\" field on image \"docker.io/library/bb:1\": invalid argument");
-  EXPECT_FAILS(images.Update(kScope, MakeImage("no"), {}, {}), Code::kNotFound, "image \"no\": not found");
+  EXPECT_FAILS(
+      images.Update(kScope, update, {"name"}, {}), Code::kInvalidArgument,
+      "cannot update \"name\" field on image \"docker.io/library/bb:1\": invalid argument");
+  EXPECT_FAILS(images.Update(kScope, MakeImage("no"), {}, {}), Code::kNotFound,
+               "image \"no\": not found");
 
   ImageStore::DeleteOptions other_target;
   other_target.target = DigestNumber(1);
@@ -239,10 +275,14 @@ TEST_F(ObjectsTest, ListsAreFilteredAndInByteOrder) {
   EXPECT_THAT(names({"name~=/^c/"}), ElementsAre("c/d"));
   EXPECT_THAT(names({"target.mediatype~=manifest,target.digest!=x"}), ElementsAre("a", "b", "c/d"));
   EXPECT_FAILS(db_->images().List(kDefault, {"name="}), Code::kInvalidArgument,
-               "filters: parse error: [name >|=|< ]: unsupported operator \"=\": invalid argument: invalid argument");
+               "filters: parse error: [name >|=|< ]: unsupported operator \"=\": invalid argument: "
+               "invalid argument");
   EXPECT_TRUE(db_->images().List(model::Namespace("none"), {})->empty());
   ASSERT_OK(db_->containers().Create(kScope, MakeContainer("c1")));
-  EXPECT_EQ(db_->containers().List(kDefault, {"runtime.name==io.containerd.runc.v2,image==img,labels.a,id==c1"})->size(), 1U);
+  EXPECT_EQ(db_->containers()
+                .List(kDefault, {"runtime.name==io.containerd.runc.v2,image==img,labels.a,id==c1"})
+                ->size(),
+            1U);
   EXPECT_EQ(db_->containers().List(kDefault, {"labels.z"})->size(), 0U);
 }
 
@@ -250,7 +290,8 @@ TEST_F(ObjectsTest, LeasesHoldResources) {
   LeaseStore& leases = db_->leases();
   const model::LeaseId id("l1");
   ASSERT_OK(leases.Create(kDefault, {id, {}, {{"a", "b"}}}));
-  EXPECT_FAILS(leases.Create(kDefault, {id, {}, {}}), Code::kAlreadyExists, "lease \"l1\": already exists");
+  EXPECT_FAILS(leases.Create(kDefault, {id, {}, {}}), Code::kAlreadyExists,
+               "lease \"l1\": already exists");
   const Lease made_up = leases.Create(kDefault, {}).value();
   EXPECT_THAT(made_up.id.str(), ::testing::MatchesRegex("[0-9]+-[A-Za-z0-9_-]{4}"));
   const std::string digest = DigestNumber(7).str();
@@ -258,12 +299,17 @@ TEST_F(ObjectsTest, LeasesHoldResources) {
            {"k", "snapshots/overlayfs"}, {"r", "ingests"}, {"i", "images"}, {digest, "content"}}) {
     ASSERT_OK(leases.AddResource(kDefault, id, resource));
   }
-  const std::vector<LeaseResource> all = {{digest, "content"}, {"i", "images"}, {"r", "ingests"}, {"k", "snapshots/overlayfs"}};
+  const std::vector<LeaseResource> all = {
+      {digest, "content"}, {"i", "images"}, {"r", "ingests"}, {"k", "snapshots/overlayfs"}};
   EXPECT_EQ(leases.ListResources(kDefault, id).value(), all);
-  EXPECT_TRUE(leases.AddResource(kDefault, id, {"x", "content"}).error().Is(Code::kInvalidArgument));
-  EXPECT_TRUE(leases.AddResource(kDefault, id, {"x", "snapshots"}).error().Is(Code::kInvalidArgument));
-  EXPECT_FAILS(leases.AddResource(kDefault, id, {"x", "mounts"}), Code::kUnimplemented, "resource type mounts not supported yet: not implemented");
-  EXPECT_FAILS(leases.AddResource(kDefault, model::LeaseId("no"), {"x", "images"}), Code::kNotFound, "lease \"no\": not found");
+  EXPECT_TRUE(
+      leases.AddResource(kDefault, id, {"x", "content"}).error().Is(Code::kInvalidArgument));
+  EXPECT_TRUE(
+      leases.AddResource(kDefault, id, {"x", "snapshots"}).error().Is(Code::kInvalidArgument));
+  EXPECT_FAILS(leases.AddResource(kDefault, id, {"x", "mounts"}), Code::kUnimplemented,
+               "resource type mounts not supported yet: not implemented");
+  EXPECT_FAILS(leases.AddResource(kDefault, model::LeaseId("no"), {"x", "images"}), Code::kNotFound,
+               "lease \"no\": not found");
   ASSERT_OK(leases.DeleteResource(kDefault, id, {"k", "snapshots/overlayfs"}));
   EXPECT_EQ(leases.ListResources(kDefault, id)->size(), 3U);
   EXPECT_EQ(leases.List(kDefault, {"labels.a==b"})->size(), 1U);
@@ -277,8 +323,10 @@ TEST_F(ObjectsTest, OnlyImagesThatExpireJoinTheLease) {
   Image expiring = MakeImage("goes");
   expiring.labels["containerd.io/gc.expire"] = clock_.In(1000);
   ASSERT_OK(db_->images().Create(In("default", "l"), expiring, {}));
-  EXPECT_EQ(db_->leases().ListResources(kDefault, model::LeaseId("l")).value(), (std::vector<LeaseResource>{{"goes", "images"}}));
-  EXPECT_FAILS(db_->images().Update(In("default", "none"), expiring, {}, {}), Code::kNotFound, "lease does not exist: not found");
+  EXPECT_EQ(db_->leases().ListResources(kDefault, model::LeaseId("l")).value(),
+            (std::vector<LeaseResource>{{"goes", "images"}}));
+  EXPECT_FAILS(db_->images().Update(In("default", "none"), expiring, {}, {}), Code::kNotFound,
+               "lease does not exist: not found");
 }
 
 TEST_F(ObjectsTest, SandboxesFollowTheirRules) {
@@ -295,8 +343,10 @@ TEST_F(ObjectsTest, SandboxesFollowTheirRules) {
   sandbox.labels = {{"a", "b"}};
   EXPECT_EQ(sandboxes.Update(kDefault, sandbox, {"labels"})->labels, sandbox.labels);
   sandbox.runtime.name = "other";
-  EXPECT_FAILS(sandboxes.Update(kDefault, sandbox, {}), Code::kInvalidArgument, "sandbox.Runtime.Name field is immutable: invalid argument");
-  EXPECT_TRUE(sandboxes.Update(kDefault, sandbox, {"sandboxer"}).error().Is(Code::kInvalidArgument));
+  EXPECT_FAILS(sandboxes.Update(kDefault, sandbox, {}), Code::kInvalidArgument,
+               "sandbox.Runtime.Name field is immutable: invalid argument");
+  EXPECT_TRUE(
+      sandboxes.Update(kDefault, sandbox, {"sandboxer"}).error().Is(Code::kInvalidArgument));
   EXPECT_EQ(sandboxes.List(kDefault, {"id==s1,labels.a"})->size(), 1U);
   ASSERT_OK(sandboxes.Delete(kDefault, sandbox.id));
   EXPECT_TRUE(sandboxes.Get(kDefault, sandbox.id).error().Is(Code::kNotFound));
@@ -311,8 +361,9 @@ TEST_F(ObjectsTest, ChangesAreToldAfterTheCommitAndOnlyOfSuccess) {
   ASSERT_OK(db_->containers().Delete(kScope, model::ContainerId("c1")));
   std::vector<Change::Kind> kinds;
   for (const Change& change : changes_) kinds.push_back(change.kind);
-  EXPECT_THAT(kinds, ElementsAre(Change::Kind::kContainerCreate, Change::Kind::kContainerUpdate, Change::Kind::kImageCreate,
-                                 Change::Kind::kImageDelete, Change::Kind::kContainerDelete));
+  EXPECT_THAT(kinds, ElementsAre(Change::Kind::kContainerCreate, Change::Kind::kContainerUpdate,
+                                 Change::Kind::kImageCreate, Change::Kind::kImageDelete,
+                                 Change::Kind::kContainerDelete));
   EXPECT_EQ(changes_[0].runtime.name, "io.containerd.runc.v2");
   EXPECT_EQ(changes_[1].labels, MakeContainer("c1").labels);
 }
@@ -321,8 +372,10 @@ TEST_F(ObjectsTest, EverythingIsThereAfterReopening) {
   ASSERT_OK(db_->containers().Create(kScope, MakeContainer("c1")));
   ASSERT_OK(db_->namespaces().Create(model::Namespace("other"), {{"a", "b"}}));
   Reopen();
-  EXPECT_EQ(db_->containers().Get(kDefault, model::ContainerId("c1"))->labels, MakeContainer("c1").labels);
-  EXPECT_EQ(db_->namespaces().GetLabels(model::Namespace("other")).value(), (model::Labels{{"a", "b"}}));
+  EXPECT_EQ(db_->containers().Get(kDefault, model::ContainerId("c1"))->labels,
+            MakeContainer("c1").labels);
+  EXPECT_EQ(db_->namespaces().GetLabels(model::Namespace("other")).value(),
+            (model::Labels{{"a", "b"}}));
 }
 
 TEST_F(ObjectsTest, BackupIsADatabaseWithTheSameContents) {

@@ -1,7 +1,7 @@
-// The database judged by the real containerd: each reads, changes and collects what the other wrote, in turns, and
-// bbolt checks the file after every turn.
-// Needs root, tests/peers/build.sh and tests/images/make.sh; tests/conformance/run.sh starts it. CORTEN_PEERS and
-// CORTEN_IMAGES name the caches.
+// The database judged by the real containerd: each reads, changes and collects what the other
+// wrote, in turns, and bbolt checks the file after every turn. Needs root, tests/peers/build.sh and
+// tests/images/make.sh; tests/conformance/run.sh starts it. CORTEN_PEERS and CORTEN_IMAGES name the
+// caches.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,9 +21,9 @@
 namespace corten::metadata {
 namespace {
 
+using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using std::chrono::milliseconds;
 
 constexpr milliseconds kPatience{60000};
 const model::Namespace kNs("default");
@@ -35,7 +35,9 @@ std::string Cache(const char* variable, const std::string& usual) {
   const char* home = std::getenv("HOME");
   return set != nullptr ? set : StrCat(home != nullptr ? home : "/root", "/.cache/corten/", usual);
 }
-std::string Peer(const std::string& name) { return StrCat(Cache("CORTEN_PEERS", "peers"), "/bin/", name); }
+std::string Peer(const std::string& name) {
+  return StrCat(Cache("CORTEN_PEERS", "peers"), "/bin/", name);
+}
 
 SpawnOptions Program(std::vector<std::string> args) {
   SpawnOptions options;
@@ -84,12 +86,15 @@ class PeersTest : public ::testing::Test {
     std::ofstream(Path("config.toml"))
         << "version = 3\nroot = \"" << Path("root") << "\"\nstate = \"" << Path("state") << "\"\n"
         << "disabled_plugins = [\"io.containerd.cri.v1.images\", \"io.containerd.cri.v1.runtime\", "
-           "\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\", \"io.containerd.nri.v1.nri\"]\n"
-        << "[grpc]\naddress = \"" << Path("c.sock") << "\"\n[ttrpc]\naddress = \"" << Path("c.sock.ttrpc") << "\"\n";
+           "\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\", "
+           "\"io.containerd.nri.v1.nri\"]\n"
+        << "[grpc]\naddress = \"" << Path("c.sock") << "\"\n[ttrpc]\naddress = \""
+        << Path("c.sock.ttrpc") << "\"\n";
     child_ = Must(Spawn(Program({Peer("containerd"), "--config", Path("config.toml")})));
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     while (std::chrono::steady_clock::now() < deadline) {
-      const auto run = RunProgram(Program({Peer("ctr"), "-a", Path("c.sock"), "version"}), "", kPatience);
+      const auto run =
+          RunProgram(Program({Peer("ctr"), "-a", Path("c.sock"), "version"}), "", kPatience);
       if (run.ok() && run->status.ok()) return;
       ASSERT_FALSE(child_.WaitFor(milliseconds(50)).ok()) << "containerd has ended";
     }
@@ -105,7 +110,9 @@ class PeersTest : public ::testing::Test {
     all.insert(all.end(), args.begin(), args.end());
     return Output(all);
   }
-  void ExpectBboltAccepts() { EXPECT_THAT(Output({Peer("bbolt"), "check", MetaDb()}), HasSubstr("OK")); }
+  void ExpectBboltAccepts() {
+    EXPECT_THAT(Output({Peer("bbolt"), "check", MetaDb()}), HasSubstr("OK"));
+  }
 
   void OpenOurs() {
     store_ = Must(content::LocalStore::Open(Path("root/io.containerd.content.v1.content")));
@@ -130,7 +137,9 @@ class PeersTest : public ::testing::Test {
     MustBeOk(file->View([&](const bolt::Tx& tx) { return CollectRows(tx.Root(), "", &rows); }));
     return rows;
   }
-  std::unique_ptr<snapshot::Snapshotter> Snapshots() { return Must(db_->Snapshots(kScope, "overlayfs")); }
+  std::unique_ptr<snapshot::Snapshotter> Snapshots() {
+    return Must(db_->Snapshots(kScope, "overlayfs"));
+  }
 
   TestDir dir_;
   Child child_;
@@ -148,11 +157,13 @@ class PeersTest : public ::testing::Test {
 void PeersTest::ContainerdWrites() {
   StartContainerd();
   Ctr({"namespaces", "create", "blue", "team=storage"});
-  Ctr({"images", "import", "--local", StrCat(Cache("CORTEN_IMAGES", "images"), "/small/busybox.tar")});
+  Ctr({"images", "import", "--local",
+       StrCat(Cache("CORTEN_IMAGES", "images"), "/small/busybox.tar")});
   Ctr({"containers", "create", kImage, "c1"});
   Ctr({"containers", "label", "c1", "made=by-containerd"});
   Ctr({"leases", "create", "--id", "l1", "x=y"});
-  Ctr({"leases", "create", "--id", "sweep"});  // its synchronous end makes containerd collect before it is stopped
+  Ctr({"leases", "create", "--id",
+       "sweep"});  // its synchronous end makes containerd collect before it is stopped
   Ctr({"leases", "rm", "--sync", "sweep"});
   StopContainerd();
 }
@@ -160,9 +171,11 @@ void PeersTest::ContainerdWrites() {
 void PeersTest::WeReadAndWrite() {
   const Rows before = AllRows();
   OpenOurs();
-  EXPECT_EQ(Must(db_->namespaces().GetLabels(model::Namespace("blue"))), (model::Labels{{"team", "storage"}}));
+  EXPECT_EQ(Must(db_->namespaces().GetLabels(model::Namespace("blue"))),
+            (model::Labels{{"team", "storage"}}));
   const Image image = Must(db_->images().Get(kNs, kImage));
-  EXPECT_EQ(Must(content::ReadBlob(*db_->Content(kScope), image.target.digest, 1 << 20)).size(), static_cast<size_t>(image.target.size));
+  EXPECT_EQ(Must(content::ReadBlob(*db_->Content(kScope), image.target.digest, 1 << 20)).size(),
+            static_cast<size_t>(image.target.size));
   const Container theirs = Must(db_->containers().Get(kNs, model::ContainerId("c1")));
   EXPECT_EQ(theirs.labels.at("made"), "by-containerd");
   ASSERT_TRUE(theirs.spec.has_value());
@@ -171,8 +184,11 @@ void PeersTest::WeReadAndWrite() {
   EXPECT_EQ(rootfs.kind, snapshot::Kind::kActive);
   chain_ = rootfs.parent;
   EXPECT_EQ(Must(Snapshots()->Stat(chain_)).kind, snapshot::Kind::kCommitted);
-  const GcStats nothing = Must(db_->CollectGarbage());  // containerd has just collected, and all is referred to
-  EXPECT_EQ(nothing.removed_content + nothing.removed_snapshots + nothing.removed_images + nothing.removed_leases, 0U);
+  const GcStats nothing =
+      Must(db_->CollectGarbage());  // containerd has just collected, and all is referred to
+  EXPECT_EQ(nothing.removed_content + nothing.removed_snapshots + nothing.removed_images +
+                nothing.removed_leases,
+            0U);
 
   Container ours = theirs;
   ours.id = model::ContainerId("c2");
@@ -184,7 +200,8 @@ void PeersTest::WeReadAndWrite() {
   rooted.labels = {{"containerd.io/gc.root", "kept"}};
   MustBeOk(Snapshots()->Commit("our-layer", "layer-active", rooted));
   model::Descriptor none;
-  MustBeOk(content::WriteBlob(*db_->Content(kScope), "r", "our blob", none, {{"containerd.io/gc.root", "kept"}}));
+  MustBeOk(content::WriteBlob(*db_->Content(kScope), "r", "our blob", none,
+                              {{"containerd.io/gc.root", "kept"}}));
   Must(db_->leases().Create(kNs, {model::LeaseId("l2"), {}, {{"a", "b"}}}));
   {
     const auto leased = db_->Content({kNs, model::LeaseId("l2")});
@@ -202,7 +219,8 @@ void PeersTest::WeReadAndWrite() {
 
   const Rows after = AllRows();
   const std::string children = StrCat("/v1/default/snapshots/overlayfs/", chain_, "/children");
-  for (const auto& [row, value] : before) EXPECT_EQ(after.at(row), value) << row;  // nothing of theirs has changed
+  for (const auto& [row, value] : before)
+    EXPECT_EQ(after.at(row), value) << row;  // nothing of theirs has changed
   // The same object has the same rows, whoever writes it.
   for (const auto& [row, value] : before) {
     const std::string prefix = "/v1/default/containers/c1";
@@ -211,7 +229,9 @@ void PeersTest::WeReadAndWrite() {
     }
     const std::string snapshot = "/v1/default/snapshots/overlayfs/c1";
     if (row.starts_with(snapshot)) {
-      EXPECT_TRUE(after.contains("/v1/default/snapshots/overlayfs/c2" + row.substr(snapshot.size()))) << row;
+      EXPECT_TRUE(
+          after.contains("/v1/default/snapshots/overlayfs/c2" + row.substr(snapshot.size())))
+          << row;
     }
   }
   EXPECT_TRUE(after.contains(children + "/c2"));

@@ -1,6 +1,6 @@
-// Locks that live in the process only: names in use that the collector must not delete in a backend, and calls on one
-// key that must not overlap. All classes are thread-safe; the holders they hand out belong to one thread at a time and
-// must not outlive the table.
+// Locks that live in the process only: names in use that the collector must not delete in a
+// backend, and calls on one key that must not overlap. All classes are thread-safe; the holders
+// they hand out belong to one thread at a time and must not outlive the table.
 #pragma once
 
 #include <condition_variable>
@@ -16,15 +16,16 @@ namespace corten::metadata {
 
 // Names (digests, backend names) that somebody is about to write a row for.
 //
-// The collector decides from a list that may be older than a row, so it brackets its work with a Sweep: TryClaim
-// refuses every name that was pinned at any moment since the sweep began.
+// The collector decides from a list that may be older than a row, so it brackets its work with a
+// Sweep: TryClaim refuses every name that was pinned at any moment since the sweep began.
 class PinTable {
  public:
   class Pin {
    public:
     Pin() = default;
     Pin(PinTable* table, std::string name) : table_(table), name_(std::move(name)) {}
-    Pin(Pin&& other) noexcept : table_(std::exchange(other.table_, nullptr)), name_(std::move(other.name_)) {}
+    Pin(Pin&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), name_(std::move(other.name_)) {}
     Pin& operator=(Pin&& other) noexcept {
       Drop();
       table_ = std::exchange(other.table_, nullptr);
@@ -80,7 +81,8 @@ class KeyLocks {
    public:
     Hold() = default;
     Hold(KeyLocks* locks, std::string key) : locks_(locks), key_(std::move(key)) {}
-    Hold(Hold&& other) noexcept : locks_(std::exchange(other.locks_, nullptr)), key_(std::move(other.key_)) {}
+    Hold(Hold&& other) noexcept
+        : locks_(std::exchange(other.locks_, nullptr)), key_(std::move(other.key_)) {}
     Hold& operator=(Hold&&) = delete;
     ~Hold() {
       if (locks_ != nullptr) locks_->Unlock(key_);

@@ -48,7 +48,8 @@ Status Validate(const Sandbox& sandbox) {
 Result<Sandbox> ApplyMask(const Sandbox& before, const Sandbox& wanted, FieldPaths paths) {
   Sandbox after = before;
   if (paths.empty()) {
-    if (wanted.runtime.name != before.runtime.name) return InvalidArgumentError("sandbox.Runtime.Name field is immutable");
+    if (wanted.runtime.name != before.runtime.name)
+      return InvalidArgumentError("sandbox.Runtime.Name field is immutable");
     paths = {"labels", "extensions", "spec", "runtime"};
   }
   for (const std::string& path : paths) {
@@ -68,7 +69,8 @@ Result<Sandbox> ApplyMask(const Sandbox& before, const Sandbox& wanted, FieldPat
     } else if (path == "runtime") {
       after.runtime = wanted.runtime;
     } else {
-      return InvalidArgumentError("cannot update ", Quoted(path), " field on sandbox ", Quoted(wanted.id.str()));
+      return InvalidArgumentError("cannot update ", Quoted(path), " field on sandbox ",
+                                  Quoted(wanted.id.str()));
     }
   }
   return after;
@@ -118,7 +120,8 @@ Result<Sandbox> Sandboxes::Create(const model::Namespace& ns, Sandbox sandbox) {
   TRY(core_->Update([&](Mutation& mutation) -> Status {
     bolt::Bucket rows = TRY(MakeIn(mutation.tx, ns, {key::kSandboxes}));
     const MaybeBucket found = TRY(rows.FindBucket(sandbox.id.str()));
-    if (found) return AlreadyExistsError("sandbox bucket ", Quoted(sandbox.id.str()), " already exists");
+    if (found)
+      return AlreadyExistsError("sandbox bucket ", Quoted(sandbox.id.str()), " already exists");
     const bolt::Bucket row = TRY(rows.CreateBucket(sandbox.id.str()));
     sandbox.created_at = sandbox.updated_at = core_->Clock();
     TRY(WriteSandbox(row, sandbox));
@@ -128,7 +131,8 @@ Result<Sandbox> Sandboxes::Create(const model::Namespace& ns, Sandbox sandbox) {
   return sandbox;
 }
 
-Result<Sandbox> Sandboxes::Update(const model::Namespace& ns, Sandbox sandbox, const FieldPaths& paths) {
+Result<Sandbox> Sandboxes::Update(const model::Namespace& ns, Sandbox sandbox,
+                                  const FieldPaths& paths) {
   TRY(CheckNamespace(ns));
   Sandbox after;
   TRY(core_->Update([&](Mutation& mutation) -> Status {

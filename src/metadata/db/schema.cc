@@ -4,7 +4,8 @@
 
 namespace corten::metadata {
 
-Result<MaybeBucket> FindPath(const bolt::Bucket& bucket, std::initializer_list<std::string_view> names) {
+Result<MaybeBucket> FindPath(const bolt::Bucket& bucket,
+                             std::initializer_list<std::string_view> names) {
   MaybeBucket at = bucket;
   for (const std::string_view name : names) {
     at = TRY(at->FindBucket(name));
@@ -13,13 +14,15 @@ Result<MaybeBucket> FindPath(const bolt::Bucket& bucket, std::initializer_list<s
   return at;
 }
 
-Result<MaybeBucket> FindIn(const bolt::Tx& tx, const model::Namespace& ns, std::initializer_list<std::string_view> names) {
+Result<MaybeBucket> FindIn(const bolt::Tx& tx, const model::Namespace& ns,
+                           std::initializer_list<std::string_view> names) {
   const MaybeBucket top = TRY(FindPath(tx.Root(), {key::kV1, ns.str()}));
   if (!top) return MaybeBucket();
   return FindPath(*top, names);
 }
 
-Result<bolt::Bucket> MakeIn(bolt::Tx& tx, const model::Namespace& ns, std::initializer_list<std::string_view> names) {
+Result<bolt::Bucket> MakeIn(bolt::Tx& tx, const model::Namespace& ns,
+                            std::initializer_list<std::string_view> names) {
   if (ns.str() == key::kVersion) return UnknownError("incompatible value");  // that key is taken
   bolt::Bucket at = TRY(tx.CreateBucketIfNotExists(key::kV1));
   at = TRY(at.CreateBucketIfNotExists(ns.str()));
@@ -70,7 +73,8 @@ Result<model::Labels> ReadMap(const bolt::Bucket& bucket, std::string_view name)
 Result<model::Labels> ReadPairs(const bolt::Bucket& stored) {
   model::Labels map;
   TRY(stored.ForEach([&](const bolt::Entry& entry) -> Status {
-    if (!entry.is_bucket) map.emplace_hint(map.end(), std::string(entry.key), std::string(entry.value));
+    if (!entry.is_bucket)
+      map.emplace_hint(map.end(), std::string(entry.key), std::string(entry.value));
     return Ok();
   }));
   return map;
@@ -83,13 +87,15 @@ Status WriteMap(bolt::Bucket bucket, std::string_view name, const model::Labels&
   bolt::Bucket stored = TRY(bucket.CreateBucket(name));
   for (const auto& [label, value] : map) {
     if (value.empty()) continue;
-    if (label.empty()) return UnknownError("failed to set label \"\"=", Quoted(value), ": key required");
+    if (label.empty())
+      return UnknownError("failed to set label \"\"=", Quoted(value), ": key required");
     TRY(stored.Put(label, value));
   }
   return Ok();
 }
 
-Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket, std::string_view label) {
+Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket,
+                                                  std::string_view label) {
   const MaybeBucket stored = TRY(bucket.FindBucket(key::kLabels));
   if (!stored) return std::optional<std::string_view>();
   return stored->Find(label);
@@ -128,12 +134,14 @@ Status WriteRuntime(bolt::Bucket bucket, const RuntimeInfo& runtime) {
 }
 
 bool MaskKey(std::string_view path, std::string_view field, std::string* key) {
-  if (!path.starts_with(field) || path.size() <= field.size() || path[field.size()] != '.') return false;
+  if (!path.starts_with(field) || path.size() <= field.size() || path[field.size()] != '.')
+    return false;
   *key = path.substr(field.size() + 1);
   return true;
 }
 
-Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std::string_view what, model::Labels* labels) {
+Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std::string_view what,
+                      model::Labels* labels) {
   if (paths.empty()) *labels = wanted;
   for (const std::string& path : paths) {
     std::string label;
@@ -149,7 +157,9 @@ Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std:
   return Ok();
 }
 
-Status CheckLabels(const model::Labels& labels, std::string_view context) { return model::ValidateLabels(labels).Context(context); }
+Status CheckLabels(const model::Labels& labels, std::string_view context) {
+  return model::ValidateLabels(labels).Context(context);
+}
 
 Result<model::Filter> ParseListFilters(const std::vector<std::string>& filters) {
   Result<model::Filter> filter = model::Filter::Parse(filters);

@@ -1,7 +1,7 @@
 // Names and shapes of the buckets of meta.db, schema v1 version 4, and the ways through them.
 //
-//   v1 / NAMESPACE / { labels, images, containers, content { blob, ingests }, snapshots / SNAPSHOTTER, leases, sandboxes }
-//   v1 / version
+//   v1 / NAMESPACE / { labels, images, containers, content { blob, ingests }, snapshots /
+//   SNAPSHOTTER, leases, sandboxes } v1 / version
 //
 // The full tree with every key is in docs/formats/metadata.md.
 #pragma once
@@ -74,11 +74,14 @@ inline constexpr std::string_view kUsedAt = "containerd.io/gc.cond.value-usedat"
 using MaybeBucket = std::optional<bolt::Bucket>;
 
 // Follows names from `bucket`; nullopt as soon as one is missing.
-Result<MaybeBucket> FindPath(const bolt::Bucket& bucket, std::initializer_list<std::string_view> names);
+Result<MaybeBucket> FindPath(const bolt::Bucket& bucket,
+                             std::initializer_list<std::string_view> names);
 // v1/NAMESPACE/names...
-Result<MaybeBucket> FindIn(const bolt::Tx& tx, const model::Namespace& ns, std::initializer_list<std::string_view> names);
+Result<MaybeBucket> FindIn(const bolt::Tx& tx, const model::Namespace& ns,
+                           std::initializer_list<std::string_view> names);
 // The same, creating what is missing (the namespace too).
-Result<bolt::Bucket> MakeIn(bolt::Tx& tx, const model::Namespace& ns, std::initializer_list<std::string_view> names);
+Result<bolt::Bucket> MakeIn(bolt::Tx& tx, const model::Namespace& ns,
+                            std::initializer_list<std::string_view> names);
 
 // Everything in `from`, nested buckets and sequences too.
 Status CopyBucket(const bolt::Bucket& from, bolt::Bucket to);
@@ -110,17 +113,19 @@ Status ForEachBucket(const bolt::Bucket& parent, F&& visit) {
 
 // The value of `name`, "" if there is none.
 Result<std::string_view> ReadBytes(const bolt::Bucket& bucket, std::string_view name);
-Result<Time> ReadTime(const bolt::Bucket& bucket, std::string_view name);          // zero time if missing
-Result<int64_t> ReadNumber(const bolt::Bucket& bucket, std::string_view name);     // 0 if missing
+Result<Time> ReadTime(const bolt::Bucket& bucket, std::string_view name);  // zero time if missing
+Result<int64_t> ReadNumber(const bolt::Bucket& bucket, std::string_view name);  // 0 if missing
 Result<std::optional<model::Any>> ReadAny(const bolt::Bucket& bucket, std::string_view name);
 
-// String maps are buckets: none for an empty map, none for an absent one; empty values are left out.
-// An empty key is kUnknown `key required`, the store's own word for it.
+// String maps are buckets: none for an empty map, none for an absent one; empty values are left
+// out. An empty key is kUnknown `key required`, the store's own word for it.
 Result<model::Labels> ReadMap(const bolt::Bucket& bucket, std::string_view name);
-Result<model::Labels> ReadPairs(const bolt::Bucket& stored);  // the same, of the map's bucket itself
+Result<model::Labels> ReadPairs(
+    const bolt::Bucket& stored);  // the same, of the map's bucket itself
 Status WriteMap(bolt::Bucket bucket, std::string_view name, const model::Labels& map);
 // nullopt: not in the map.
-Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket, std::string_view label);
+Result<std::optional<std::string_view>> ReadLabel(const bolt::Bucket& bucket,
+                                                  std::string_view label);
 
 // Extensions and runtimes of containers and sandboxes.
 Result<std::map<std::string, model::Any>> ReadAnys(const bolt::Bucket& stored);
@@ -130,14 +135,18 @@ Status WriteRuntime(bolt::Bucket bucket, const RuntimeInfo& runtime);
 
 // Splits "labels.KEY" for a mask path; false if `path` is not `field` plus "." plus something.
 bool MaskKey(std::string_view path, std::string_view field, std::string* key);
-// Applies label mask `paths` of `wanted` to `labels`. kInvalidArgument `cannot update "x" field on WHAT`.
-Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std::string_view what, model::Labels* labels);
+// Applies label mask `paths` of `wanted` to `labels`. kInvalidArgument `cannot update "x" field on
+// WHAT`.
+Status ApplyLabelMask(const FieldPaths& paths, const model::Labels& wanted, std::string_view what,
+                      model::Labels* labels);
 
 // kInvalidArgument `CONTEXT: label key and value ...`.
 Status CheckLabels(const model::Labels& labels, std::string_view context);
-Status CheckNamespace(const model::Namespace& ns);  // kFailedPrecondition if empty; kInvalidArgument
+Status CheckNamespace(
+    const model::Namespace& ns);  // kFailedPrecondition if empty; kInvalidArgument
 // The filters of a List of containers, images, leases or sandboxes.
-// Wire: containerd ends these parse errors with the marker twice, and ctr shows it (golden: storage.scenario).
+// Wire: containerd ends these parse errors with the marker twice, and ctr shows it (golden:
+// storage.scenario).
 Result<model::Filter> ParseListFilters(const std::vector<std::string>& filters);
 
 }  // namespace corten::metadata

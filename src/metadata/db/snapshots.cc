@@ -10,15 +10,19 @@ namespace {
 using snapshot::kInheritedPrefix;
 using snapshot::kTargetLabel;
 
-constexpr int kNameTries = 16;  // backend names tried for one key: garbage of a crash may sit on the first ones
+constexpr int kNameTries =
+    16;  // backend names tried for one key: garbage of a crash may sit on the first ones
 
-Error NoSnapshot(const std::string& key) { return NotFoundError("snapshot ", key, " does not exist"); }
+Error NoSnapshot(const std::string& key) {
+  return NotFoundError("snapshot ", key, " does not exist");
+}
 
 // The labels that the backend sees.
 model::Labels Inherited(const model::Labels& labels) {
   model::Labels inherited;
   for (const auto& [label, value] : labels) {
-    if (std::string_view(label).starts_with(kInheritedPrefix) || label == kTargetLabel) inherited.emplace(label, value);
+    if (std::string_view(label).starts_with(kInheritedPrefix) || label == kTargetLabel)
+      inherited.emplace(label, value);
   }
   return inherited;
 }
@@ -34,10 +38,14 @@ void Overlay(const ScopedSnapshots::Row& row, const std::string& key, snapshot::
 std::optional<std::string> Field(const snapshot::Info& info, const std::vector<std::string>& path) {
   if (path.size() == 1 && path[0] == "kind") {
     switch (info.kind) {
-      case snapshot::Kind::kActive: return "active";
-      case snapshot::Kind::kView: return "view";
-      case snapshot::Kind::kCommitted: return "committed";
-      case snapshot::Kind::kUnknown: return std::nullopt;
+      case snapshot::Kind::kActive:
+        return "active";
+      case snapshot::Kind::kView:
+        return "view";
+      case snapshot::Kind::kCommitted:
+        return "committed";
+      case snapshot::Kind::kUnknown:
+        return std::nullopt;
     }
   }
   if (path.size() == 1 && path[0] == "name") return info.name;
@@ -53,17 +61,18 @@ struct ScopedSnapshots::NewSnapshot {
   std::string key;
   std::string parent;
   std::string parent_backend;
-  std::string target;          // of kTargetLabel; empty: none
+  std::string target;  // of kTargetLabel; empty: none
   model::Labels labels;
   std::string backend;
   uint64_t sequence = 0;
-  PinTable::Pin pin;           // on `backend`
+  PinTable::Pin pin;  // on `backend`
 };
 
 ScopedSnapshots::ScopedSnapshots(DbCore* core, model::Scope scope, const std::string& name)
     : core_(core), scope_(std::move(scope)), name_(name), backend_(core->backends.at(name).get()) {}
 
-Result<std::optional<ScopedSnapshots::Row>> ScopedSnapshots::FindRow(const bolt::Tx& tx, std::string_view key) const {
+Result<std::optional<ScopedSnapshots::Row>> ScopedSnapshots::FindRow(const bolt::Tx& tx,
+                                                                     std::string_view key) const {
   const MaybeBucket found = TRY(FindIn(tx, scope_.ns, {key::kSnapshots, name_, key}));
   if (!found) return std::optional<Row>();
   Row row;
@@ -86,7 +95,8 @@ Result<ScopedSnapshots::Row> ScopedSnapshots::GetRow(const std::string& key) con
   return std::move(*row);
 }
 
-// Above what the file has and above all that this process gave out: two calls never try the same backend name.
+// Above what the file has and above all that this process gave out: two calls never try the same
+// backend name.
 Result<uint64_t> ScopedSnapshots::NextSequence() {
   uint64_t stored = 0;
   TRY(core_->View([&](const bolt::Tx& tx) -> Status {
@@ -100,17 +110,24 @@ Result<uint64_t> ScopedSnapshots::NextSequence() {
   return last;
 }
 
-KeyLocks::Hold ScopedSnapshots::LockKey(const std::string& key) const { return backend_->keys.Lock(StrCat(scope_.ns.str(), "/", key)); }
+KeyLocks::Hold ScopedSnapshots::LockKey(const std::string& key) const {
+  return backend_->keys.Lock(StrCat(scope_.ns.str(), "/", key));
+}
 
-Result<std::vector<model::Mount>> ScopedSnapshots::Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) {
+Result<std::vector<model::Mount>> ScopedSnapshots::Prepare(const std::string& key,
+                                                           const std::string& parent,
+                                                           const model::Labels& labels) {
   return Create(/*read_only=*/false, key, parent, labels);
 }
 
-Result<std::vector<model::Mount>> ScopedSnapshots::View(const std::string& key, const std::string& parent, const model::Labels& labels) {
+Result<std::vector<model::Mount>> ScopedSnapshots::View(const std::string& key,
+                                                        const std::string& parent,
+                                                        const model::Labels& labels) {
   return Create(/*read_only=*/true, key, parent, labels);
 }
 
-Result<std::vector<model::Mount>> ScopedSnapshots::Create(bool read_only, const std::string& key, const std::string& parent,
+Result<std::vector<model::Mount>> ScopedSnapshots::Create(bool read_only, const std::string& key,
+                                                          const std::string& parent,
                                                           const model::Labels& labels) {
   TRY(CheckNamespace(scope_.ns));
   if (key.empty()) return InvalidArgumentError("snapshot key must not be empty");
@@ -122,7 +139,8 @@ Result<std::vector<model::Mount>> ScopedSnapshots::Create(bool read_only, const 
   wanted.key = key;
   wanted.parent = parent;
   wanted.labels = labels;
-  if (const auto target = labels.find(kTargetLabel); target != labels.end()) wanted.target = target->second;
+  if (const auto target = labels.find(kTargetLabel); target != labels.end())
+    wanted.target = target->second;
   TRY(CheckTaken(wanted));
   if (!parent.empty()) {
     TRY(core_->View([&](const bolt::Tx& tx) -> Status {
@@ -138,7 +156,8 @@ Result<std::vector<model::Mount>> ScopedSnapshots::Create(bool read_only, const 
   FAILPOINT("metadata.snapshot.prepared");
   const Status written = WriteCreated(wanted, /*emit=*/!read_only);
   if (!written.ok()) {
-    (void)backend_->driver->Remove(wanted.backend);  // a failure leaves garbage, which the collector finds
+    (void)backend_->driver->Remove(
+        wanted.backend);  // a failure leaves garbage, which the collector finds
     backend_->dirty = true;
     return written.error().Clone();
   }
@@ -162,29 +181,35 @@ Status ScopedSnapshots::CheckTaken(const NewSnapshot& wanted) {
     bool still_there = true;
     if (!scope_.lease.empty()) {
       TRY(core_->Update([&](Mutation& mutation) -> Status {
-        const MaybeBucket row = TRY(FindIn(mutation.tx, scope_.ns, {key::kSnapshots, name_, taken}));
+        const MaybeBucket row =
+            TRY(FindIn(mutation.tx, scope_.ns, {key::kSnapshots, name_, taken}));
         still_there = row.has_value();
         if (still_there) TRY(AddLeaseMember(mutation, scope_, NodeKind::kSnapshot, taken, name_));
         return Ok();
       }));
     }
-    if (still_there) return AlreadyExistsError(taken == wanted.target ? "target snapshot " : "snapshot ", Quoted(taken));
+    if (still_there)
+      return AlreadyExistsError(taken == wanted.target ? "target snapshot " : "snapshot ",
+                                Quoted(taken));
   }
 }
 
-Result<std::vector<model::Mount>> ScopedSnapshots::CreateInBackend(bool read_only, NewSnapshot* wanted) {
+Result<std::vector<model::Mount>> ScopedSnapshots::CreateInBackend(bool read_only,
+                                                                   NewSnapshot* wanted) {
   const model::Labels inherited = Inherited(wanted->labels);
   for (int tries = 0;; ++tries) {
     wanted->sequence = TRY(NextSequence());
     wanted->backend = StrCat(scope_.ns.str(), "/", wanted->sequence, "/", wanted->key);
     wanted->pin = backend_->names.Acquire(wanted->backend);
-    Result<std::vector<model::Mount>> mounts = read_only ? backend_->driver->View(wanted->backend, wanted->parent_backend, inherited)
-                                                         : backend_->driver->Prepare(wanted->backend, wanted->parent_backend, inherited);
+    Result<std::vector<model::Mount>> mounts =
+        read_only ? backend_->driver->View(wanted->backend, wanted->parent_backend, inherited)
+                  : backend_->driver->Prepare(wanted->backend, wanted->parent_backend, inherited);
     if (mounts.ok() || !mounts.error().Is(Code::kAlreadyExists)) return mounts;
     if (!wanted->target.empty()) {
       const Status adopted = Adopt(*wanted);
       if (adopted.ok()) return AlreadyExistsError("target snapshot ", Quoted(wanted->target));
-      if (!adopted.error().Is(Code::kNotFound) || tries == kNameTries) return adopted.error().Clone();
+      if (!adopted.error().Is(Code::kNotFound) || tries == kNameTries)
+        return adopted.error().Clone();
     } else if (tries == kNameTries) {
       return UnknownError("unexpected error from snapshotter: ", mounts.error().text());
     }
@@ -223,19 +248,26 @@ Status ScopedSnapshots::WriteCreated(const NewSnapshot& wanted, bool emit) {
   });
 }
 
-// Looks for the committed target in the backend and makes a row for it. kNotFound if it is not there.
+// Looks for the committed target in the backend and makes a row for it. kNotFound if it is not
+// there.
 Status ScopedSnapshots::Adopt(const NewSnapshot& wanted) {
   std::optional<snapshot::Info> found;
   const std::string filter = StrCat("labels.", Quoted(kTargetLabel), "==", Quoted(wanted.target));
-  TRY(backend_->driver->Walk({filter}, [&](const snapshot::Info& info) -> Status {
-    const auto label = info.labels.find(kTargetLabel);
-    const bool named = label != info.labels.end() && label->second == wanted.target;
-    if (!found && named && info.kind == snapshot::Kind::kCommitted && info.parent == wanted.parent_backend) found = info;
-    return Ok();
-  }).Context("failed walking backend snapshots"));
+  TRY(backend_->driver
+          ->Walk({filter},
+                 [&](const snapshot::Info& info) -> Status {
+                   const auto label = info.labels.find(kTargetLabel);
+                   const bool named = label != info.labels.end() && label->second == wanted.target;
+                   if (!found && named && info.kind == snapshot::Kind::kCommitted &&
+                       info.parent == wanted.parent_backend)
+                     found = info;
+                   return Ok();
+                 })
+          .Context("failed walking backend snapshots"));
   if (!found) return NotFoundError("target snapshot ", Quoted(wanted.target), " in backend");
   const PinTable::Pin pin = backend_->names.Acquire(found->name);
-  const snapshot::Info now = TRY(backend_->driver->Stat(found->name));  // the collector may have been faster than the pin
+  const snapshot::Info now =
+      TRY(backend_->driver->Stat(found->name));  // the collector may have been faster than the pin
   if (now.parent != wanted.parent_backend) {
     return InvalidArgumentError("mismatched parent ", now.parent, " from target ", wanted.target);
   }
@@ -247,7 +279,8 @@ Status ScopedSnapshots::Adopt(const NewSnapshot& wanted) {
   adopted.labels = now.labels;
   for (const auto& [label, value] : wanted.labels) adopted.labels[label] = value;
   Status written = WriteCreated(adopted, /*emit=*/false);
-  if (!written.ok() && written.error().Is(Code::kAlreadyExists)) return Ok();  // another call adopted it
+  if (!written.ok() && written.error().Is(Code::kAlreadyExists))
+    return Ok();  // another call adopted it
   return written;
 }
 
@@ -256,7 +289,8 @@ Result<std::vector<model::Mount>> ScopedSnapshots::Mounts(const std::string& key
   return backend_->driver->Mounts(row.backend);
 }
 
-Status ScopedSnapshots::Commit(const std::string& name, const std::string& key, const CommitOptions& options) {
+Status ScopedSnapshots::Commit(const std::string& name, const std::string& key,
+                               const CommitOptions& options) {
   TRY(CheckNamespace(scope_.ns));
   if (name.empty()) return InvalidArgumentError("snapshot name must not be empty");
   TRY(CheckLabels(options.labels, "info.Labels"));
@@ -267,7 +301,9 @@ Status ScopedSnapshots::Commit(const std::string& name, const std::string& key, 
 
   CommitIntent intent;
   std::string parent_backend;
-  TRY(core_->View([&](const bolt::Tx& tx) { return FindCommitted(tx, name, key, options, &intent, &parent_backend); }));
+  TRY(core_->View([&](const bolt::Tx& tx) {
+    return FindCommitted(tx, name, key, options, &intent, &parent_backend);
+  }));
   intent.ns = scope_.ns;
   intent.snapshotter = name_;
   intent.key = key;
@@ -278,23 +314,26 @@ Status ScopedSnapshots::Commit(const std::string& name, const std::string& key, 
   intent.time = core_->Clock();
   intent.lease = scope_.lease;
 
-  // Rows of pinned names are roots for a collection that begins from now on; one that runs already is told.
+  // Rows of pinned names are roots for a collection that begins from now on; one that runs already
+  // is told.
   const PinTable::Pin old_pin = backend_->names.Acquire(intent.key_backend);
   const PinTable::Pin new_pin = backend_->names.Acquire(intent.name_backend);
-  const PinTable::Pin parent_pin = parent_backend.empty() ? PinTable::Pin() : backend_->names.Acquire(parent_backend);
+  const PinTable::Pin parent_pin =
+      parent_backend.empty() ? PinTable::Pin() : backend_->names.Acquire(parent_backend);
   TRY(HoldRows(key, intent, parent_backend));
 
   std::string id;
   TRY(RecordIntent(*core_, intent, &id));
   FAILPOINT("metadata.snapshot.intent");
-  const Status committed =
-      backend_->driver->Commit(intent.name_backend, intent.key_backend, {Inherited(options.labels), parent_backend});
+  const Status committed = backend_->driver->Commit(intent.name_backend, intent.key_backend,
+                                                    {Inherited(options.labels), parent_backend});
   if (!committed.ok()) {
     const Result<snapshot::Info> there = backend_->driver->Stat(intent.name_backend);
     if (!there.ok() && there.error().Is(Code::kNotFound)) {
       DropIntent(*backend_, id);
     } else {
-      KeepIntent(*backend_, id, std::move(intent));  // nobody knows: ask the backend before the next call
+      KeepIntent(*backend_, id,
+                 std::move(intent));  // nobody knows: ask the backend before the next call
     }
     return committed.error().Clone();
   }
@@ -309,8 +348,10 @@ Status ScopedSnapshots::Commit(const std::string& name, const std::string& key, 
   return written;
 }
 
-// What a commit starts from. Fills key_backend, parent and, for a parent that the commit sets, parent_backend.
-Status ScopedSnapshots::FindCommitted(const bolt::Tx& tx, const std::string& name, const std::string& key, const CommitOptions& options,
+// What a commit starts from. Fills key_backend, parent and, for a parent that the commit sets,
+// parent_backend.
+Status ScopedSnapshots::FindCommitted(const bolt::Tx& tx, const std::string& name,
+                                      const std::string& key, const CommitOptions& options,
                                       CommitIntent* intent, std::string* parent_backend) const {
   const MaybeBucket taken = TRY(FindIn(tx, scope_.ns, {key::kSnapshots, name_, name}));
   if (taken) return AlreadyExistsError("snapshot ", Quoted(name));
@@ -326,21 +367,25 @@ Status ScopedSnapshots::FindCommitted(const bolt::Tx& tx, const std::string& nam
   return Ok();
 }
 
-// Makes sure that the active row and the new parent, pinned by now, outlive a collection that runs already.
-Status ScopedSnapshots::HoldRows(const std::string& key, const CommitIntent& intent, const std::string& parent_backend) {
+// Makes sure that the active row and the new parent, pinned by now, outlive a collection that runs
+// already.
+Status ScopedSnapshots::HoldRows(const std::string& key, const CommitIntent& intent,
+                                 const std::string& parent_backend) {
   const auto check = [&](const bolt::Tx& tx) -> Status {
     const std::optional<Row> row = TRY(FindRow(tx, key));
     if (!row || row->backend != intent.key_backend) return NoSnapshot(key);
     if (parent_backend.empty()) return Ok();
     const std::optional<Row> parent = TRY(FindRow(tx, intent.parent));
-    if (!parent || parent->backend != parent_backend) return NotFoundError("parent snapshot ", intent.parent, " does not exist");
+    if (!parent || parent->backend != parent_backend)
+      return NotFoundError("parent snapshot ", intent.parent, " does not exist");
     return Ok();
   };
   if (!TouchLog::Session(&core_->touched).noting()) return core_->View(check);
   return core_->Update([&](Mutation& mutation) -> Status {
     TRY(check(mutation.tx));
     mutation.Touch(NodeKind::kSnapshot, scope_.ns, key, name_);
-    if (!parent_backend.empty()) mutation.Touch(NodeKind::kSnapshot, scope_.ns, intent.parent, name_);
+    if (!parent_backend.empty())
+      mutation.Touch(NodeKind::kSnapshot, scope_.ns, intent.parent, name_);
     return Ok();
   });
 }
@@ -359,7 +404,8 @@ Status ScopedSnapshots::Remove(const std::string& key) {
     if (children) {
       TRY(children->ForEach([&](const bolt::Entry& entry) -> Status {
         if (has_child) return Ok();
-        const MaybeBucket child = TRY(rows->FindBucket(entry.key));  // containerd's collector leaves names without a row
+        const MaybeBucket child =
+            TRY(rows->FindBucket(entry.key));  // containerd's collector leaves names without a row
         has_child = child.has_value();
         return Ok();
       }));
@@ -387,13 +433,15 @@ Result<snapshot::Info> ScopedSnapshots::Stat(const std::string& key) {
   return info;
 }
 
-Result<snapshot::Info> ScopedSnapshots::Update(const snapshot::Info& info, const snapshot::FieldPaths& paths) {
+Result<snapshot::Info> ScopedSnapshots::Update(const snapshot::Info& info,
+                                               const snapshot::FieldPaths& paths) {
   const KeyLocks::Hold hold = LockKey(info.name);
   const Row before = TRY(GetRow(info.name));
   model::Labels labels = before.labels;
   TRY(ApplyLabelMask(paths, info.labels, StrCat("snapshot ", Quoted(info.name)), &labels));
   TRY(CheckLabels(labels, "info.Labels"));
-  // The backend first: if it refuses, nothing has changed. What a crash leaves is covered, the row's labels win.
+  // The backend first: if it refuses, nothing has changed. What a crash leaves is covered, the
+  // row's labels win.
   model::Labels inherited = Inherited(labels);
   std::erase_if(inherited, [](const auto& label) { return label.second.empty(); });
   snapshot::Info after;
@@ -422,7 +470,8 @@ Result<snapshot::Info> ScopedSnapshots::Update(const snapshot::Info& info, const
   return after;
 }
 
-Status ScopedSnapshots::Walk(const snapshot::Filters& filters, const std::function<Status(const snapshot::Info&)>& visit) {
+Status ScopedSnapshots::Walk(const snapshot::Filters& filters,
+                             const std::function<Status(const snapshot::Info&)>& visit) {
   TRY(CheckNamespace(scope_.ns));
   const model::Filter filter = TRY(model::Filter::Parse(filters));
   TRY(SettleIntents(*core_, name_));
@@ -443,7 +492,8 @@ Status ScopedSnapshots::Walk(const snapshot::Filters& filters, const std::functi
       return std::move(info).TakeError();
     }
     Overlay(row, key, &*info);
-    const bool wanted = filter.Matches([&](const std::vector<std::string>& path) { return Field(*info, path); });
+    const bool wanted =
+        filter.Matches([&](const std::vector<std::string>& path) { return Field(*info, path); });
     if (wanted) TRY(visit(*info));
   }
   return Ok();

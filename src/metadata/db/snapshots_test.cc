@@ -16,15 +16,20 @@ using ::testing::ElementsAre;
 class HookedSnapshotter final : public snapshot::Snapshotter {
  public:
   explicit HookedSnapshotter(snapshot::Snapshotter* inner) : inner_(inner) {}
-  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent,
+                                            const model::Labels& labels) override {
     if (prepare) TRY(prepare(key, parent, labels));
     return inner_->Prepare(key, parent, labels);
   }
-  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent,
+                                         const model::Labels& labels) override {
     return inner_->View(key, parent, labels);
   }
-  Result<std::vector<model::Mount>> Mounts(const std::string& key) override { return inner_->Mounts(key); }
-  Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) override {
+  Result<std::vector<model::Mount>> Mounts(const std::string& key) override {
+    return inner_->Mounts(key);
+  }
+  Status Commit(const std::string& name, const std::string& key,
+                const CommitOptions& options) override {
     if (before_commit) TRY(before_commit());
     TRY(inner_->Commit(name, key, options));
     return after_commit ? after_commit() : Ok();
@@ -34,11 +39,17 @@ class HookedSnapshotter final : public snapshot::Snapshotter {
     if (away) return UnavailableError("backend is away");
     return inner_->Stat(key);
   }
-  Result<snapshot::Info> Update(const snapshot::Info& info, const snapshot::FieldPaths& paths) override { return inner_->Update(info, paths); }
-  Status Walk(const snapshot::Filters& filters, const std::function<Status(const snapshot::Info&)>& visit) override {
+  Result<snapshot::Info> Update(const snapshot::Info& info,
+                                const snapshot::FieldPaths& paths) override {
+    return inner_->Update(info, paths);
+  }
+  Status Walk(const snapshot::Filters& filters,
+              const std::function<Status(const snapshot::Info&)>& visit) override {
     return inner_->Walk(filters, visit);
   }
-  Result<snapshot::Usage> GetUsage(const std::string& key) override { return inner_->GetUsage(key); }
+  Result<snapshot::Usage> GetUsage(const std::string& key) override {
+    return inner_->GetUsage(key);
+  }
   Status Cleanup() override { return inner_->Cleanup(); }
 
   std::function<Status(const std::string&, const std::string&, const model::Labels&)> prepare;
@@ -60,10 +71,13 @@ class ScopedSnapshotsTest : public ::testing::Test {
   void CopyFiles(const std::string& to) {
     std::filesystem::create_directory(to);
     for (const char* file : {"/meta.db", "/meta.db.intents"}) {
-      if (std::filesystem::exists(f_.dir().dir().path() + file)) std::filesystem::copy_file(f_.dir().dir().path() + file, to + file);
+      if (std::filesystem::exists(f_.dir().dir().path() + file))
+        std::filesystem::copy_file(f_.dir().dir().path() + file, to + file);
     }
   }
-  std::vector<LeaseResource> Held(const std::string& lease) { return f_.db().leases().ListResources(kDefault, model::LeaseId(lease)).value(); }
+  std::vector<LeaseResource> Held(const std::string& lease) {
+    return f_.db().leases().ListResources(kDefault, model::LeaseId(lease)).value();
+  }
 
   DatabaseFixture f_;
   HookedSnapshotter hooked_{&f_.snapshotter()};
@@ -82,19 +96,28 @@ TEST_F(ScopedSnapshotsTest, KeysBecomeNumberedNamesInTheBackend) {
 }
 
 TEST_F(ScopedSnapshotsTest, ErrorsAreContainerds) {
-  EXPECT_FAILS(f_.db().Snapshots(kScope, ""), Code::kInvalidArgument, "snapshotter argument missing: invalid argument");
-  EXPECT_FAILS(f_.db().Snapshots(kScope, "foo"), Code::kInvalidArgument, "snapshotter not loaded: foo: invalid argument");
-  EXPECT_FAILS(snapshots_->Stat("nope"), Code::kNotFound, "snapshot nope does not exist: not found");
-  EXPECT_FAILS(snapshots_->Remove("nope"), Code::kNotFound, "snapshot nope does not exist: not found");
-  EXPECT_FAILS(snapshots_->Commit("c", "nope", {}), Code::kNotFound, "snapshot nope does not exist: not found");
-  EXPECT_FAILS(snapshots_->Prepare("k", "nope", {}), Code::kNotFound, "parent snapshot nope does not exist: not found");
+  EXPECT_FAILS(f_.db().Snapshots(kScope, ""), Code::kInvalidArgument,
+               "snapshotter argument missing: invalid argument");
+  EXPECT_FAILS(f_.db().Snapshots(kScope, "foo"), Code::kInvalidArgument,
+               "snapshotter not loaded: foo: invalid argument");
+  EXPECT_FAILS(snapshots_->Stat("nope"), Code::kNotFound,
+               "snapshot nope does not exist: not found");
+  EXPECT_FAILS(snapshots_->Remove("nope"), Code::kNotFound,
+               "snapshot nope does not exist: not found");
+  EXPECT_FAILS(snapshots_->Commit("c", "nope", {}), Code::kNotFound,
+               "snapshot nope does not exist: not found");
+  EXPECT_FAILS(snapshots_->Prepare("k", "nope", {}), Code::kNotFound,
+               "parent snapshot nope does not exist: not found");
   ASSERT_OK(snapshots_->Prepare("k", "", {}));
-  EXPECT_FAILS(snapshots_->Prepare("k", "", {}), Code::kAlreadyExists, "snapshot \"k\": already exists");
+  EXPECT_FAILS(snapshots_->Prepare("k", "", {}), Code::kAlreadyExists,
+               "snapshot \"k\": already exists");
   EXPECT_TRUE(snapshots_->View("v", "k", {}).error().Is(Code::kInvalidArgument));
   ASSERT_OK(snapshots_->Commit("c", "k", {}));
   ASSERT_OK(snapshots_->Prepare("k2", "c", {}));
-  EXPECT_FAILS(snapshots_->Commit("c", "k2", {}), Code::kAlreadyExists, "snapshot \"c\": already exists");
-  EXPECT_FAILS(snapshots_->Remove("c"), Code::kFailedPrecondition, "cannot remove snapshot with child: failed precondition");
+  EXPECT_FAILS(snapshots_->Commit("c", "k2", {}), Code::kAlreadyExists,
+               "snapshot \"c\": already exists");
+  EXPECT_FAILS(snapshots_->Remove("c"), Code::kFailedPrecondition,
+               "cannot remove snapshot with child: failed precondition");
   EXPECT_TRUE(snapshots_->Mounts("c").error().Is(Code::kFailedPrecondition));
   ASSERT_OK(snapshots_->Remove("k2"));
   ASSERT_OK(snapshots_->Remove("c"));
@@ -115,13 +138,15 @@ TEST_F(ScopedSnapshotsTest, BackendSnapshotsGoAtTheNextCollection) {
 
 TEST_F(ScopedSnapshotsTest, OnlyInheritedLabelsReachTheBackend) {
   ASSERT_OK(snapshots_->Prepare("k", "", {{"a", "1"}, {"containerd.io/snapshot/x", "2"}}));
-  EXPECT_EQ(f_.snapshotter().Stat("default/1/k")->labels, (model::Labels{{"containerd.io/snapshot/x", "2"}}));
+  EXPECT_EQ(f_.snapshotter().Stat("default/1/k")->labels,
+            (model::Labels{{"containerd.io/snapshot/x", "2"}}));
   snapshot::Info info;
   info.name = "k";
   info.labels = {{"containerd.io/snapshot/x", "3"}, {"b", "4"}};
   EXPECT_EQ(snapshots_->Update(info, {"labels.containerd.io/snapshot/x", "labels.b"})->labels,
             (model::Labels{{"a", "1"}, {"b", "4"}, {"containerd.io/snapshot/x", "3"}}));
-  EXPECT_EQ(f_.snapshotter().Stat("default/1/k")->labels, (model::Labels{{"containerd.io/snapshot/x", "3"}}));
+  EXPECT_EQ(f_.snapshotter().Stat("default/1/k")->labels,
+            (model::Labels{{"containerd.io/snapshot/x", "3"}}));
   info.labels = {};
   EXPECT_TRUE(snapshots_->Update(info, {})->labels.empty());
   EXPECT_TRUE(snapshots_->Stat("k")->labels.empty());
@@ -134,10 +159,13 @@ TEST_F(ScopedSnapshotsTest, WalkFilters) {
   ASSERT_OK(snapshots_->View("v", "base", {}));
   const auto names = [&](const snapshot::Filters& filters) {
     std::vector<std::string> out;
-    EXPECT_TRUE(snapshots_->Walk(filters, [&](const snapshot::Info& info) {
-      out.push_back(info.name);
-      return Ok();
-    }).ok());
+    EXPECT_TRUE(snapshots_
+                    ->Walk(filters,
+                           [&](const snapshot::Info& info) {
+                             out.push_back(info.name);
+                             return Ok();
+                           })
+                    .ok());
     return out;
   };
   EXPECT_THAT(names({}), ElementsAre("base", "k", "v"));
@@ -191,14 +219,16 @@ TEST_F(ScopedSnapshotsTest, CommitSetsAParentOnlyWhereThereIsNone) {
 TEST_F(ScopedSnapshotsTest, TargetInTheDatabaseIsLeased) {
   f_.PutSnapshot("chain");
   f_.MakeLease("l");
-  EXPECT_FAILS(f_.Snapshots(In("default", "l"))->Prepare("k", "", {{"containerd.io/snapshot.ref", "chain"}}), Code::kAlreadyExists,
-               "target snapshot \"chain\": already exists");
+  EXPECT_FAILS(
+      f_.Snapshots(In("default", "l"))->Prepare("k", "", {{"containerd.io/snapshot.ref", "chain"}}),
+      Code::kAlreadyExists, "target snapshot \"chain\": already exists");
   EXPECT_EQ(Held("l"), (std::vector<LeaseResource>{{"chain", "snapshots/overlayfs"}}));
 }
 
 TEST_F(ScopedSnapshotsTest, TargetInTheBackendIsAdopted) {
   // As a remote snapshotter: it has the layer ready and says so.
-  hooked_.prepare = [&](const std::string& key, const std::string& parent, const model::Labels& labels) -> Status {
+  hooked_.prepare = [&](const std::string& key, const std::string& parent,
+                        const model::Labels& labels) -> Status {
     if (!labels.contains("containerd.io/snapshot.ref")) return Ok();
     TRY(f_.snapshotter().Prepare(key, parent, labels));
     snapshot::Snapshotter::CommitOptions options;
@@ -206,14 +236,17 @@ TEST_F(ScopedSnapshotsTest, TargetInTheBackendIsAdopted) {
     TRY(f_.snapshotter().Commit("remote-" + labels.at("containerd.io/snapshot.ref"), key, options));
     return AlreadyExistsError("target");
   };
-  EXPECT_FAILS(snapshots_->Prepare("k", "", {{"containerd.io/snapshot.ref", "chain"}, {"mine", "1"}}), Code::kAlreadyExists,
-               "target snapshot \"chain\": already exists");
+  EXPECT_FAILS(
+      snapshots_->Prepare("k", "", {{"containerd.io/snapshot.ref", "chain"}, {"mine", "1"}}),
+      Code::kAlreadyExists, "target snapshot \"chain\": already exists");
   EXPECT_EQ(snapshots_->Stat("chain")->labels.at("mine"), "1");
   EXPECT_EQ(snapshots_->Stat("chain")->kind, snapshot::Kind::kCommitted);
   EXPECT_TRUE(snapshots_->Stat("k").error().Is(Code::kNotFound));
-  hooked_.prepare = [](const std::string&, const std::string&, const model::Labels&) -> Status { return AlreadyExistsError("x"); };
-  EXPECT_FAILS(snapshots_->Prepare("k2", "", {{"containerd.io/snapshot.ref", "lost"}}), Code::kNotFound,
-               "target snapshot \"lost\" in backend: not found");
+  hooked_.prepare = [](const std::string&, const std::string&, const model::Labels&) -> Status {
+    return AlreadyExistsError("x");
+  };
+  EXPECT_FAILS(snapshots_->Prepare("k2", "", {{"containerd.io/snapshot.ref", "lost"}}),
+               Code::kNotFound, "target snapshot \"lost\" in backend: not found");
   EXPECT_TRUE(snapshots_->Prepare("k3", "", {}).error().Is(Code::kUnknown));
 }
 
@@ -258,7 +291,8 @@ TEST_F(ScopedSnapshotsTest, CrashAfterTheBackendsCommitLeavesTheNameAsAfter) {
     hooked_.away = away;  // at the start; it is settled at the first use then
     const std::string path = copy + (away ? "/away" : "/here");
     std::filesystem::create_directory(path);
-    for (const char* file : {"/meta.db", "/meta.db.intents"}) std::filesystem::copy_file(copy + file, path + file);
+    for (const char* file : {"/meta.db", "/meta.db.intents"})
+      std::filesystem::copy_file(copy + file, path + file);
     const auto after = std::move(Database::Open(f_.MakeOptions(path + "/meta.db"))).value();
     const auto snapshots = std::move(after->Snapshots(kScope, "overlayfs")).value();
     if (away) {

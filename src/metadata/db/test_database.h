@@ -38,7 +38,9 @@ class TickingClock {
 
 inline const model::Namespace kDefault{"default"};
 
-inline model::Scope In(const std::string& ns, const std::string& lease = "") { return {model::Namespace(ns), model::LeaseId(lease)}; }
+inline model::Scope In(const std::string& ns, const std::string& lease = "") {
+  return {model::Namespace(ns), model::LeaseId(lease)};
+}
 inline const model::Scope kScope = In("default");
 
 inline Container MakeContainer(const std::string& id) {
@@ -67,17 +69,18 @@ inline Image MakeImage(const std::string& name, const model::Digest& target = Di
 }
 
 // Status and Result as test conditions.
-#define ASSERT_OK(expr)                                                                   \
-  do {                                                                                    \
-    const auto& assert_ok_status = (expr);                                                \
-    ASSERT_TRUE(assert_ok_status.ok()) << assert_ok_status.error().text();                \
+#define ASSERT_OK(expr)                                                    \
+  do {                                                                     \
+    const auto& assert_ok_status = (expr);                                 \
+    ASSERT_TRUE(assert_ok_status.ok()) << assert_ok_status.error().text(); \
   } while (false)
-#define EXPECT_FAILS(expr, expected_code, expected_text)                                  \
-  do {                                                                                    \
-    const auto& expect_fails_status = (expr);                                             \
-    ASSERT_FALSE(expect_fails_status.ok());                                               \
-    EXPECT_EQ(expect_fails_status.error().code(), expected_code) << expect_fails_status.error().text(); \
-    EXPECT_EQ(expect_fails_status.error().WireText(), expected_text);                     \
+#define EXPECT_FAILS(expr, expected_code, expected_text)              \
+  do {                                                                \
+    const auto& expect_fails_status = (expr);                         \
+    ASSERT_FALSE(expect_fails_status.ok());                           \
+    EXPECT_EQ(expect_fails_status.error().code(), expected_code)      \
+        << expect_fails_status.error().text();                        \
+    EXPECT_EQ(expect_fails_status.error().WireText(), expected_text); \
   } while (false)
 
 }  // namespace corten::metadata

@@ -23,7 +23,9 @@ inline model::Digest DigestOf(std::string_view data) {
 
 class DatabaseFixture {
  public:
-  explicit DatabaseFixture(ContentSharing sharing = ContentSharing::kShared) : sharing_(sharing) { Open(); }
+  explicit DatabaseFixture(ContentSharing sharing = ContentSharing::kShared) : sharing_(sharing) {
+    Open();
+  }
 
   void Open() {
     db_.reset();
@@ -60,11 +62,13 @@ class DatabaseFixture {
   std::unique_ptr<snapshot::Snapshotter> Snapshots(const model::Scope& scope = kScope) {
     return std::move(db_->Snapshots(scope, "overlayfs")).value();
   }
-  void MakeLease(const std::string& id, const model::Labels& labels = {}, const std::string& ns = "default") {
+  void MakeLease(const std::string& id, const model::Labels& labels = {},
+                 const std::string& ns = "default") {
     ASSERT_OK(db_->leases().Create(model::Namespace(ns), {model::LeaseId(id), {}, labels}));
   }
   // Writes a blob with labels; returns its digest.
-  model::Digest Put(const std::string& data, const model::Labels& labels = {}, const model::Scope& scope = kScope) {
+  model::Digest Put(const std::string& data, const model::Labels& labels = {},
+                    const model::Scope& scope = kScope) {
     const std::unique_ptr<content::Store> content = db_->Content(scope);
     auto writer = std::move(content->OpenWriter({"put-" + data, {}, 0})).value();
     EXPECT_TRUE(writer->Truncate(0).ok());
@@ -74,30 +78,41 @@ class DatabaseFixture {
     return DigestOf(data);
   }
   // A committed snapshot.
-  void PutSnapshot(const std::string& name, const std::string& parent = "", const model::Labels& labels = {}, const model::Scope& scope = kScope) {
+  void PutSnapshot(const std::string& name, const std::string& parent = "",
+                   const model::Labels& labels = {}, const model::Scope& scope = kScope) {
     const auto snapshots = Snapshots(scope);
     ASSERT_OK(snapshots->Prepare("active-" + name, parent, {}));
     snapshot::Snapshotter::CommitOptions options;
     options.labels = labels;
     ASSERT_OK(snapshots->Commit(name, "active-" + name, options));
   }
-  bool Has(const model::Digest& digest, const std::string& ns = "default") { return db_->Content(In(ns))->GetInfo(digest).ok(); }
-  bool HasSnapshot(const std::string& key, const std::string& ns = "default") { return Snapshots(In(ns))->Stat(key).ok(); }
+  bool Has(const model::Digest& digest, const std::string& ns = "default") {
+    return db_->Content(In(ns))->GetInfo(digest).ok();
+  }
+  bool HasSnapshot(const std::string& key, const std::string& ns = "default") {
+    return Snapshots(In(ns))->Stat(key).ok();
+  }
   bool HasImage(const std::string& name) { return db_->images().Get(kDefault, name).ok(); }
   size_t BackendSnapshots() {
     size_t count = 0;
-    EXPECT_TRUE(snapshotter_.Walk({}, [&](const snapshot::Info&) {
-      ++count;
-      return Ok();
-    }).ok());
+    EXPECT_TRUE(snapshotter_
+                    .Walk({},
+                          [&](const snapshot::Info&) {
+                            ++count;
+                            return Ok();
+                          })
+                    .ok());
     return count;
   }
   size_t BackendBlobs() {
     size_t count = 0;
-    EXPECT_TRUE(store_.Walk({}, [&](const content::Info&) {
-      ++count;
-      return Ok();
-    }).ok());
+    EXPECT_TRUE(store_
+                    .Walk({},
+                          [&](const content::Info&) {
+                            ++count;
+                            return Ok();
+                          })
+                    .ok());
     return count;
   }
   GcStats Collect(const GcOptions& options = {}) {

@@ -18,26 +18,35 @@ constexpr mode_t kTopMode = 0755;
 
 class NativeDriver final : public Driver {
  public:
-  NativeDriver(Config config, std::unique_ptr<TreeStore> trees) : config_(std::move(config)), trees_(std::move(trees)) {}
+  NativeDriver(Config config, std::unique_ptr<TreeStore> trees)
+      : config_(std::move(config)), trees_(std::move(trees)) {}
 
-  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent,
+                                            const model::Labels& labels) override {
     return Create(Kind::kActive, key, parent, labels);
   }
-  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent,
+                                         const model::Labels& labels) override {
     return Create(Kind::kView, key, parent, labels);
   }
   Result<std::vector<model::Mount>> Mounts(const std::string& key) override {
     const Chain chain = TRY(trees_->rows().GetChain(key));
-    if (chain.record.info.kind == Kind::kCommitted) return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
+    if (chain.record.info.kind == Kind::kCommitted)
+      return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
     return MountsOf(chain);
   }
-  Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) override;
-  Status Remove(const std::string& key) override { return trees_->Remove(key, TreeStore::RemoveNow::kYes); }
+  Status Commit(const std::string& name, const std::string& key,
+                const CommitOptions& options) override;
+  Status Remove(const std::string& key) override {
+    return trees_->Remove(key, TreeStore::RemoveNow::kYes);
+  }
   Result<Info> Stat(const std::string& key) override {
     Record record = TRY(trees_->rows().Get(key));
     return std::move(record.info);
   }
-  Result<Info> Update(const Info& info, const FieldPaths& paths) override { return trees_->rows().Update(info, paths); }
+  Result<Info> Update(const Info& info, const FieldPaths& paths) override {
+    return trees_->rows().Update(info, paths);
+  }
   Status Walk(const Filters& filters, const std::function<Status(const Info&)>& visit) override {
     return trees_->rows().Walk(filters, [&](const Record& record) { return visit(record.info); });
   }
@@ -51,7 +60,8 @@ class NativeDriver final : public Driver {
   std::map<std::string, std::string> Exports() const override { return {{"root", config_.root}}; }
 
  private:
-  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key, const std::string& parent, const model::Labels& labels);
+  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key,
+                                           const std::string& parent, const model::Labels& labels);
   Status FillTree(const Dir& dir, const TreeStore::NewTree& what) const;
   std::vector<model::Mount> MountsOf(const Chain& chain) const;
   Result<Usage> Measure(uint64_t id) const {
@@ -73,7 +83,8 @@ Status NativeDriver::FillTree(const Dir& dir, const TreeStore::NewTree& what) co
   return Ok();
 }
 
-Result<std::vector<model::Mount>> NativeDriver::Create(Kind kind, const std::string& key, const std::string& parent,
+Result<std::vector<model::Mount>> NativeDriver::Create(Kind kind, const std::string& key,
+                                                       const std::string& parent,
                                                        const model::Labels& labels) {
   Info info;
   info.kind = kind;
@@ -98,10 +109,14 @@ std::vector<model::Mount> NativeDriver::MountsOf(const Chain& chain) const {
   return {mount};
 }
 
-Status NativeDriver::Commit(const std::string& name, const std::string& key, const CommitOptions& options) {
-  if (!options.parent.empty()) return UnimplementedError("native: a snapshot that was prepared without a parent holds no copy of one");
+Status NativeDriver::Commit(const std::string& name, const std::string& key,
+                            const CommitOptions& options) {
+  if (!options.parent.empty())
+    return UnimplementedError(
+        "native: a snapshot that was prepared without a parent holds no copy of one");
   const Record record = TRY(trees_->rows().Get(key));
-  if (record.info.kind != Kind::kActive) return FailedPreconditionError("snapshot ", key, " is not active");
+  if (record.info.kind != Kind::kActive)
+    return FailedPreconditionError("snapshot ", key, " is not active");
   const Usage usage = TRY(Measure(record.id));
   FAILPOINT("snapshot.commit.measured");
   TRY(trees_->rows().Commit(name, key, record.id, options, usage));

@@ -22,7 +22,8 @@ class NativeHarness final : public SnapshotterHarness {
 };
 
 INSTANTIATE_TEST_SUITE_P(Native, SnapshotterContract,
-                         ::testing::Values(SnapshotterCase{"Default", [] { return std::make_unique<NativeHarness>(); }, false}),
+                         ::testing::Values(SnapshotterCase{
+                             "Default", [] { return std::make_unique<NativeHarness>(); }, false}),
                          SnapshotterCaseName);
 
 class NativeTest : public ::testing::Test {
@@ -48,11 +49,14 @@ TEST_F(NativeTest, MountsAndTreesAreContainerds) {
   EXPECT_EQ(st.st_mode & 07777, 0755u);
   Put(Tree("1/file"), "content");
   ASSERT_TRUE(driver_->Commit("c1", "a1", {}).ok());
-  EXPECT_EQ(driver_->View("v", "c1", {}).value(), (std::vector<model::Mount>{{"bind", Tree("1"), "", {"rbind", "ro"}}}));
+  EXPECT_EQ(driver_->View("v", "c1", {}).value(),
+            (std::vector<model::Mount>{{"bind", Tree("1"), "", {"rbind", "ro"}}}));
   EXPECT_NE(stat(Tree("2").c_str(), &st), 0) << "a view has no tree of its own";
-  EXPECT_EQ(driver_->Prepare("a2", "c1", {}).value(), (std::vector<model::Mount>{{"bind", Tree("3"), "", {"rbind", "rw"}}}));
+  EXPECT_EQ(driver_->Prepare("a2", "c1", {}).value(),
+            (std::vector<model::Mount>{{"bind", Tree("3"), "", {"rbind", "rw"}}}));
   EXPECT_EQ(ReadFileAt(Tree("3/file"), 100).value(), "content");
-  EXPECT_EQ(driver_->View("v0", "", {}).value(), (std::vector<model::Mount>{{"bind", Tree("4"), "", {"rbind", "ro"}}}));
+  EXPECT_EQ(driver_->View("v0", "", {}).value(),
+            (std::vector<model::Mount>{{"bind", Tree("4"), "", {"rbind", "ro"}}}));
   EXPECT_EQ(stat(Tree("4").c_str(), &st), 0);
   ASSERT_TRUE(driver_->Remove("a2").ok());
   EXPECT_NE(stat(Tree("3").c_str(), &st), 0);

@@ -22,7 +22,8 @@ bool KernelIsAtLeast(int major, int minor) {
   utsname name = {};
   int have_major = 0;
   int have_minor = 0;
-  if (uname(&name) != 0 || sscanf(name.release, "%d.%d", &have_major, &have_minor) != 2) return false;
+  if (uname(&name) != 0 || sscanf(name.release, "%d.%d", &have_major, &have_minor) != 2)
+    return false;
   return have_major > major || (have_major == major && have_minor >= minor);
 }
 
@@ -33,7 +34,8 @@ Result<bool> ListsFileTypes(const Dir& dir) {
   alignas(dirent64) char buffer[1024];
   const long size = syscall(SYS_getdents64, fd.get(), buffer, sizeof(buffer));
   if (size <= 0) return ErrnoError(errno, "list ", dir.path());
-  const auto* first = reinterpret_cast<const dirent64*>(buffer);  // "." or "..", or whatever stands there: all alike
+  const auto* first = reinterpret_cast<const dirent64*>(
+      buffer);  // "." or "..", or whatever stands there: all alike
   return first->d_type != DT_UNKNOWN;
 }
 
@@ -46,7 +48,8 @@ bool InUserNamespace() {
   unsigned long outside = 0;
   unsigned long count = 0;
   if (sscanf(map->c_str(), "%lu %lu %lu", &inside, &outside, &count) != 3) return true;
-  return inside != 0 || outside != 0 || count != 4294967295;  // all ids: the first namespace, user_namespaces(7)
+  return inside != 0 || outside != 0 ||
+         count != 4294967295;  // all ids: the first namespace, user_namespaces(7)
 }
 
 bool NeedsUserXattr(const Dir& dir) {
@@ -59,9 +62,13 @@ bool NeedsUserXattr(const Dir& dir) {
     for (const char* name : {"lower", "lower2", "upper", "work", "merged"}) {
       if (!made->MakeDir(name, 0755).ok()) break;  // the mount then fails
     }
-    const model::Mount mount = {"overlay", "overlay", "",
-                                {StrCat("lowerdir=", made->Path("lower"), ":", made->Path("lower2")), StrCat("upperdir=", made->Path("upper")),
-                                 StrCat("workdir=", made->Path("work")), "userxattr"}};
+    const model::Mount mount = {
+        "overlay",
+        "overlay",
+        "",
+        {StrCat("lowerdir=", made->Path("lower"), ":", made->Path("lower2")),
+         StrCat("upperdir=", made->Path("upper")), StrCat("workdir=", made->Path("work")),
+         "userxattr"}};
     works = os::MountOne(mount, made->Path("merged")).ok();
     if (works) (void)os::UnmountAll(made->Path("merged"), MNT_DETACH);
   }
@@ -74,7 +81,8 @@ bool TakesIdMappedLayers(const Dir& dir) {
   const std::vector<os::IdRange> map = {{0, 65534, 1}};
   const Result<Fd> user_namespace = os::MakeUserNamespace(map, map);
   if (!user_namespace.ok()) return false;
-  return os::CloneIdMapped(dir.path(), *user_namespace, os::Access::kReadOnly).ok();  // detached: gone when it is closed
+  return os::CloneIdMapped(dir.path(), *user_namespace, os::Access::kReadOnly)
+      .ok();  // detached: gone when it is closed
 }
 
 }  // namespace corten::snapshot::overlay

@@ -10,10 +10,11 @@ Result<bool> ListsFileTypes(const Dir& dir);
 // Whether the overlay module has an `index` switch (and so may have it on by default).
 bool HasIndexSwitch();
 bool InUserNamespace();
-// In a user namespace overlayfs must keep its marks in user.* attributes: `userxattr`, since Linux 5.11. Tries a mount
-// on directories of its own in `dir`. False outside of user namespaces.
+// In a user namespace overlayfs must keep its marks in user.* attributes: `userxattr`, since
+// Linux 5.11. Tries a mount on directories of its own in `dir`. False outside of user namespaces.
 bool NeedsUserXattr(const Dir& dir);
-// Whether id-mapped directories may be lower layers (Linux 5.19, and a filesystem that can be id-mapped).
+// Whether id-mapped directories may be lower layers (Linux 5.19, and a filesystem that can be
+// id-mapped).
 bool TakesIdMappedLayers(const Dir& dir);
 
 }  // namespace corten::snapshot::overlay

@@ -23,18 +23,23 @@ constexpr mode_t kWorkMode = 0711;
 
 class OverlayDriver final : public Driver {
  public:
-  OverlayDriver(Config config, std::unique_ptr<TreeStore> trees) : config_(std::move(config)), trees_(std::move(trees)) {}
+  OverlayDriver(Config config, std::unique_ptr<TreeStore> trees)
+      : config_(std::move(config)), trees_(std::move(trees)) {}
 
-  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> Prepare(const std::string& key, const std::string& parent,
+                                            const model::Labels& labels) override {
     return Create(Kind::kActive, key, parent, labels);
   }
-  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent, const model::Labels& labels) override {
+  Result<std::vector<model::Mount>> View(const std::string& key, const std::string& parent,
+                                         const model::Labels& labels) override {
     return Create(Kind::kView, key, parent, labels);
   }
   Result<std::vector<model::Mount>> Mounts(const std::string& key) override;
-  Status Commit(const std::string& name, const std::string& key, const CommitOptions& options) override;
+  Status Commit(const std::string& name, const std::string& key,
+                const CommitOptions& options) override;
   Status Remove(const std::string& key) override {
-    return trees_->Remove(key, config_.sync_remove ? TreeStore::RemoveNow::kYes : TreeStore::RemoveNow::kNo);
+    return trees_->Remove(
+        key, config_.sync_remove ? TreeStore::RemoveNow::kYes : TreeStore::RemoveNow::kNo);
   }
   Result<Info> Stat(const std::string& key) override {
     Record record = TRY(trees_->rows().Get(key));
@@ -42,7 +47,8 @@ class OverlayDriver final : public Driver {
   }
   Result<Info> Update(const Info& info, const FieldPaths& paths) override;
   Status Walk(const Filters& filters, const std::function<Status(const Info&)>& visit) override {
-    return trees_->rows().Walk(filters, [&](const Record& record) { return visit(Shown(record.info, record.id)); });
+    return trees_->rows().Walk(
+        filters, [&](const Record& record) { return visit(Shown(record.info, record.id)); });
   }
   Result<Usage> GetUsage(const std::string& key) override;
   Status Cleanup() override { return trees_->Cleanup(); }
@@ -50,7 +56,8 @@ class OverlayDriver final : public Driver {
   std::map<std::string, std::string> Exports() const override { return {{"root", config_.root}}; }
 
  private:
-  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key, const std::string& parent, const model::Labels& labels);
+  Result<std::vector<model::Mount>> Create(Kind kind, const std::string& key,
+                                           const std::string& parent, const model::Labels& labels);
   Status FillTree(const Dir& dir, const TreeStore::NewTree& what) const;
   std::vector<model::Mount> MountsOf(const Chain& chain);
   std::string Upper(uint64_t id) const { return StrCat(trees_->Path(id), "/fs"); }
@@ -96,26 +103,32 @@ Status OverlayDriver::FillTree(const Dir& dir, const TreeStore::NewTree& what) c
     owner = Owner{st.st_uid, st.st_gid};
   }
   if (owner.has_value() && (owner->uid != geteuid() || owner->gid != getegid())) {
-    if (fchown(upper.fd().get(), owner->uid, owner->gid) != 0) return ErrnoError(errno, "set owner of ", upper.path());
+    if (fchown(upper.fd().get(), owner->uid, owner->gid) != 0)
+      return ErrnoError(errno, "set owner of ", upper.path());
   }
   if (what.info.kind == Kind::kActive) TRY(dir.MakeDir("work", kWorkMode));
   return Ok();
 }
 
-Result<std::vector<model::Mount>> OverlayDriver::Create(Kind kind, const std::string& key, const std::string& parent,
+Result<std::vector<model::Mount>> OverlayDriver::Create(Kind kind, const std::string& key,
+                                                        const std::string& parent,
                                                         const model::Labels& labels) {
   Info info;
   info.kind = kind;
   info.name = key;
   info.parent = parent;
   info.labels = labels;
-  const Chain chain = TRY(trees_->Create(info, [this](const Dir& dir, const TreeStore::NewTree& what) { return FillTree(dir, what); }));
+  const Chain chain =
+      TRY(trees_->Create(info, [this](const Dir& dir, const TreeStore::NewTree& what) {
+        return FillTree(dir, what);
+      }));
   return MountsOf(chain);
 }
 
 Result<std::vector<model::Mount>> OverlayDriver::Mounts(const std::string& key) {
   const Chain chain = TRY(trees_->rows().GetChain(key));
-  if (chain.record.info.kind == Kind::kCommitted) return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
+  if (chain.record.info.kind == Kind::kCommitted)
+    return FailedPreconditionError("snapshot ", key, " is neither active nor a view");
   return MountsOf(chain);
 }
 
@@ -123,7 +136,8 @@ std::vector<model::Mount> OverlayDriver::MountsOf(const Chain& chain) {
   const bool active = chain.record.info.kind == Kind::kActive;
   model::Mount mount;
   const model::Labels& labels = chain.record.info.labels;
-  for (const auto& [label, option] : {std::pair(kUidMappingLabel, "uidmap="), std::pair(kGidMappingLabel, "gidmap=")}) {
+  for (const auto& [label, option] :
+       {std::pair(kUidMappingLabel, "uidmap="), std::pair(kGidMappingLabel, "gidmap=")}) {
     const auto found = labels.find(label);
     if (found != labels.end() && RemapsIds()) mount.options.push_back(option + found->second);
   }
@@ -147,7 +161,8 @@ std::vector<model::Mount> OverlayDriver::MountsOf(const Chain& chain) {
     lower += Upper(id);
   }
   mount.options.push_back(std::move(lower));
-  mount.options.insert(mount.options.end(), config_.mount_options.begin(), config_.mount_options.end());
+  mount.options.insert(mount.options.end(), config_.mount_options.begin(),
+                       config_.mount_options.end());
   return {mount};
 }
 
@@ -157,11 +172,14 @@ Result<Usage> OverlayDriver::Measure(uint64_t id) const {
   return MeasureTree(upper);
 }
 
-Status OverlayDriver::Commit(const std::string& name, const std::string& key, const CommitOptions& options) {
+Status OverlayDriver::Commit(const std::string& name, const std::string& key,
+                             const CommitOptions& options) {
   const Record record = TRY(trees_->rows().Get(key));
-  if (record.info.kind != Kind::kActive) return FailedPreconditionError("snapshot ", key, " is not active");
+  if (record.info.kind != Kind::kActive)
+    return FailedPreconditionError("snapshot ", key, " is not active");
   const Usage usage = TRY(Measure(record.id));
-  if (config_.sync_commit && syncfs(trees_->trees().fd().get()) != 0) return ErrnoError(errno, "flush ", trees_->trees().path());
+  if (config_.sync_commit && syncfs(trees_->trees().fd().get()) != 0)
+    return ErrnoError(errno, "flush ", trees_->trees().path());
   FAILPOINT("snapshot.commit.measured");
   TRY(trees_->rows().Commit(name, key, record.id, options, usage));
   FAILPOINT("snapshot.commit.done");
@@ -170,7 +188,8 @@ Status OverlayDriver::Commit(const std::string& name, const std::string& key, co
 
 Result<Info> OverlayDriver::Update(const Info& info, const FieldPaths& paths) {
   Info given = info;
-  given.labels.erase(std::string(kUpperdirLabel));  // comes back from clients that change what Stat told them
+  given.labels.erase(
+      std::string(kUpperdirLabel));  // comes back from clients that change what Stat told them
   Info updated = TRY(trees_->rows().Update(given, paths));
   if (!config_.upperdir_label) return updated;
   const Record record = TRY(trees_->rows().Get(updated.name));
@@ -195,13 +214,18 @@ Result<std::unique_ptr<Driver>> Open(const Config& config) {
   std::unique_ptr<TreeStore> trees = TRY(TreeStore::Open(config.root));
   const bool types = TRY(ListsFileTypes(trees->trees()));
   if (!types) {
-    return FailedPreconditionError(config.root, ": the filesystem does not tell file types in listings (d_type), which overlayfs needs; ",
-                                   "xfs has to be made with ftype=1");
+    return FailedPreconditionError(
+        config.root,
+        ": the filesystem does not tell file types in listings (d_type), which overlayfs needs; ",
+        "xfs has to be made with ftype=1");
   }
   Config complete = config;
-  if (!Names(complete.mount_options, "userxattr") && NeedsUserXattr(trees->trees())) complete.mount_options.emplace_back("userxattr");
-  if (!Names(complete.mount_options, "index") && HasIndexSwitch()) complete.mount_options.emplace_back("index=off");
-  return std::unique_ptr<Driver>(std::make_unique<OverlayDriver>(std::move(complete), std::move(trees)));
+  if (!Names(complete.mount_options, "userxattr") && NeedsUserXattr(trees->trees()))
+    complete.mount_options.emplace_back("userxattr");
+  if (!Names(complete.mount_options, "index") && HasIndexSwitch())
+    complete.mount_options.emplace_back("index=off");
+  return std::unique_ptr<Driver>(
+      std::make_unique<OverlayDriver>(std::move(complete), std::move(trees)));
 }
 
 }  // namespace corten::snapshot::overlay

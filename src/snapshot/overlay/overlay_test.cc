@@ -26,10 +26,12 @@ class OverlayHarness final : public SnapshotterHarness {
   std::unique_ptr<Driver> driver_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Overlay, SnapshotterContract,
-                         ::testing::Values(SnapshotterCase{"Default", [] { return std::make_unique<OverlayHarness>(false); }},
-                                           SnapshotterCase{"SyncRemove", [] { return std::make_unique<OverlayHarness>(true); }}),
-                         SnapshotterCaseName);
+INSTANTIATE_TEST_SUITE_P(
+    Overlay, SnapshotterContract,
+    ::testing::Values(
+        SnapshotterCase{"Default", [] { return std::make_unique<OverlayHarness>(false); }},
+        SnapshotterCase{"SyncRemove", [] { return std::make_unique<OverlayHarness>(true); }}),
+    SnapshotterCaseName);
 
 class OverlayTest : public ::testing::Test {
  protected:
@@ -100,11 +102,13 @@ TEST_F(OverlayTest, MountsAreContainerds) {
   EXPECT_EQ(active[0].type, "overlay");
   EXPECT_EQ(active[0].source, "overlay");
   EXPECT_EQ(active[0].target, "");
-  EXPECT_EQ(active[0].options, Auto({StrCat("workdir=", Tree("3/work")), StrCat("upperdir=", Tree("3/fs")),
-                                     StrCat("lowerdir=", Tree("2/fs"), ":", Tree("1/fs"))}));
+  EXPECT_EQ(active[0].options,
+            Auto({StrCat("workdir=", Tree("3/work")), StrCat("upperdir=", Tree("3/fs")),
+                  StrCat("lowerdir=", Tree("2/fs"), ":", Tree("1/fs"))}));
   const std::vector<model::Mount> view = driver_->View("v3", "c2", {}).value();
   EXPECT_EQ(view[0].options, Auto({StrCat("lowerdir=", Tree("2/fs"), ":", Tree("1/fs"))}));
-  EXPECT_EQ(Words(driver_->View("v1", "c1", {}).value()), StrCat("bind ", Tree("1/fs"), " ro rbind"));
+  EXPECT_EQ(Words(driver_->View("v1", "c1", {}).value()),
+            StrCat("bind ", Tree("1/fs"), " ro rbind"));
   EXPECT_EQ(Words(driver_->View("v0", "", {}).value()), StrCat("bind ", Tree("6/fs"), " ro rbind"));
   Reopen();
   EXPECT_EQ(driver_->Mounts("a3").value(), active);
@@ -120,7 +124,8 @@ TEST_F(OverlayTest, ConfiguredOptionsGoBehindTheDirectories) {
   EXPECT_EQ(mounts[0].options[3], "volatile");
   EXPECT_EQ(mounts[0].options[4], "index=on");
   EXPECT_EQ(std::count(mounts[0].options.begin(), mounts[0].options.end(), "index=off"), 0);
-  EXPECT_EQ(Words(driver_->View("v", "base", {}).value()), StrCat("bind ", Tree("1/fs"), " ro rbind"));
+  EXPECT_EQ(Words(driver_->View("v", "base", {}).value()),
+            StrCat("bind ", Tree("1/fs"), " ro rbind"));
 }
 
 TEST_F(OverlayTest, RemoveLeavesTheTreeForCleanup) {
@@ -162,7 +167,8 @@ TEST_F(OverlayTest, CleanupTakesNothingThatIsBeingMade) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kEach; ++i) {
-        const Result<std::vector<model::Mount>> made = driver_->Prepare(StrCat("c", t, "-", i), "base", {});
+        const Result<std::vector<model::Mount>> made =
+            driver_->Prepare(StrCat("c", t, "-", i), "base", {});
         EXPECT_TRUE(made.ok()) << (made.ok() ? "" : made.error().text());
       }
       --running;
@@ -184,7 +190,11 @@ TEST_F(OverlayTest, AnIdWhoseTreeACrashLeftIsPassedOver) {
 TEST_F(OverlayTest, AFailedPrepareLeavesNothing) {
   EXPECT_FALSE(driver_->Prepare("a", "nobody", {}).ok());
   EXPECT_FALSE(driver_->Prepare("a", "", {{std::string(kUidMappingLabel), "0:1000:1"}}).ok());
-  EXPECT_FALSE(driver_->Prepare("a", "", {{std::string(kUidMappingLabel), "x"}, {std::string(kGidMappingLabel), "x"}}).ok());
+  EXPECT_FALSE(
+      driver_
+          ->Prepare("a", "",
+                    {{std::string(kUidMappingLabel), "x"}, {std::string(kGidMappingLabel), "x"}})
+          .ok());
   EXPECT_TRUE(Trees().empty());
   EXPECT_TRUE(driver_->Stat("a").error().Is(Code::kNotFound));
 }
@@ -206,10 +216,13 @@ TEST_F(OverlayTest, TheUpperdirLabelIsShownAndNeverStored) {
   Info info = driver_->Stat("a").value();
   EXPECT_EQ(info.labels.at(key), Tree("1/fs"));
   EXPECT_EQ(driver_->Update(info, {})->labels.at(key), Tree("1/fs"));
-  ASSERT_TRUE(driver_->Walk({}, [&](const Info& walked) {
-    EXPECT_EQ(walked.labels.at(key), Tree("1/fs"));
-    return Ok();
-  }).ok());
+  ASSERT_TRUE(driver_
+                  ->Walk({},
+                         [&](const Info& walked) {
+                           EXPECT_EQ(walked.labels.at(key), Tree("1/fs"));
+                           return Ok();
+                         })
+                  .ok());
   config_.upperdir_label = false;
   Reopen();
   EXPECT_EQ(driver_->Stat("a")->labels, (model::Labels{{"containerd.io/snapshot/k", "v"}}));
@@ -217,7 +230,8 @@ TEST_F(OverlayTest, TheUpperdirLabelIsShownAndNeverStored) {
 
 TEST_F(OverlayTest, OwnersFollowTheIdMapOrTheParent) {
   if (geteuid() != 0) GTEST_SKIP() << "needs CAP_CHOWN";
-  const model::Labels labels = {{std::string(kUidMappingLabel), "0:100000:65536"}, {std::string(kGidMappingLabel), "1:5:1,0:200000:65536"}};
+  const model::Labels labels = {{std::string(kUidMappingLabel), "0:100000:65536"},
+                                {std::string(kGidMappingLabel), "1:5:1,0:200000:65536"}};
   ASSERT_TRUE(driver_->Prepare("mapped", "", labels).ok());
   EXPECT_EQ(trees_.Stat("1/fs")->st_uid, 100000u);
   EXPECT_EQ(trees_.Stat("1/fs")->st_gid, 200000u);
@@ -230,9 +244,11 @@ TEST_F(OverlayTest, OwnersFollowTheIdMapOrTheParent) {
 TEST_F(OverlayTest, IdMapsComeFirstWhereTheKernelTakesThem) {
   AddLayer("base");
   const std::vector<std::string> capabilities = driver_->Capabilities();
-  const bool remaps = std::count(capabilities.begin(), capabilities.end(), kCapabilityRemapIds) == 1;
+  const bool remaps =
+      std::count(capabilities.begin(), capabilities.end(), kCapabilityRemapIds) == 1;
   if (geteuid() != 0) GTEST_SKIP() << "needs CAP_CHOWN";
-  const model::Labels labels = {{std::string(kUidMappingLabel), "0:1000:10"}, {std::string(kGidMappingLabel), "0:2000:10"}};
+  const model::Labels labels = {{std::string(kUidMappingLabel), "0:1000:10"},
+                                {std::string(kGidMappingLabel), "0:2000:10"}};
   const std::vector<model::Mount> mounts = driver_->Prepare("a", "base", labels).value();
   EXPECT_EQ(mounts[0].options[0] == "uidmap=0:1000:10", remaps);
   EXPECT_EQ(mounts[0].options[1] == "gidmap=0:2000:10", remaps);
@@ -260,7 +276,8 @@ TEST_F(OverlayTest, ARelativeRootIsRefused) {
 TEST_F(OverlayTest, UsageSurvivesDeepTreesAndCountsThem) {
   ASSERT_TRUE(driver_->Prepare("a", "", {}).ok());
   Dir dir = trees_.OpenDir("1").value().OpenDir("fs").value();
-  constexpr int kDepth = 2000;  // far more than a path may be long, and than descriptors a process may have
+  constexpr int kDepth =
+      2000;  // far more than a path may be long, and than descriptors a process may have
   for (int i = 0; i < kDepth; ++i) dir = dir.MakeDir("deeper", 0755).value();
   EXPECT_EQ(driver_->GetUsage("a")->inodes, kDepth + 1);
   ASSERT_TRUE(driver_->Commit("deep", "a", {{}, ""}).ok());

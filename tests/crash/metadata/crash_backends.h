@@ -13,10 +13,14 @@
 namespace corten::metadata {
 
 // Digest of "manifest".
-inline std::string CrashManifest() { return "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"; }
+inline std::string CrashManifest() {
+  return "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f";
+}
 
 // Digest of "layer".
-inline std::string CrashLayer() { return "sha256:dac1d7cfa95021764849fd102524e141488c5e3a90f861dbb5a12d9ac8584f85"; }
+inline std::string CrashLayer() {
+  return "sha256:dac1d7cfa95021764849fd102524e141488c5e3a90f861dbb5a12d9ac8584f85";
+}
 
 struct CrashBackends {
   std::unique_ptr<content::LocalStore> store;

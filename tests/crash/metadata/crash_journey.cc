@@ -1,6 +1,6 @@
-// The program that metadata_crash_test kills: a pull, a container and a clean-up through the database over real
-// backends, telling on standard output what it was promised. Can be run again on what a kill left.
-// Usage: metadata_crash_journey ROOT
+// The program that metadata_crash_test kills: a pull, a container and a clean-up through the
+// database over real backends, telling on standard output what it was promised. Can be run again on
+// what a kill left. Usage: metadata_crash_journey ROOT
 #include <unistd.h>
 
 #include <cstdio>
@@ -67,7 +67,9 @@ Status Journey(Database& db) {
   lease.id = kLeased.lease;
   TRY(Done(db.leases().Create(kNs, lease), "lease"));
   TRY(PutBlob(db, "layer", {}));
-  TRY(PutBlob(db, "manifest", {{"containerd.io/gc.ref.content.l.0", CrashLayer()}, {"containerd.io/gc.ref.snapshot.overlayfs", "top"}}));
+  TRY(PutBlob(db, "manifest",
+              {{"containerd.io/gc.ref.content.l.0", CrashLayer()},
+               {"containerd.io/gc.ref.snapshot.overlayfs", "top"}}));
   TRY(PutLayer(db, "base", ""));
   TRY(PutLayer(db, "top", "base"));
   Image image;

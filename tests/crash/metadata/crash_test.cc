@@ -1,5 +1,6 @@
-// Kills the journey of crash_journey.cc at the kill points it passes, those of the engine and the backends too, and
-// looks at what is left: all that was promised, no row without its bytes, and a second run gets to the end.
+// Kills the journey of crash_journey.cc at the kill points it passes, those of the engine and the
+// backends too, and looks at what is left: all that was promised, no row without its bytes, and a
+// second run gets to the end.
 #include <gtest/gtest.h>
 #include <signal.h>
 
@@ -28,7 +29,8 @@ class MetadataCrashTest : public ::testing::Test {
     SpawnOptions options;
     options.args = {CORTEN_CRASH_JOURNEY, root};
     options.env.emplace();
-    for (char** variable = environ; *variable != nullptr; ++variable) options.env->push_back(*variable);
+    for (char** variable = environ; *variable != nullptr; ++variable)
+      options.env->push_back(*variable);
     if (!setting.empty()) options.env->push_back(setting);
     return RunProgram(std::move(options), "", kJourneyTime).value();
   }
@@ -54,7 +56,9 @@ class MetadataCrashTest : public ::testing::Test {
         continue;
       }
       const std::string kind = line.substr(1);
-      std::erase_if(promised, [&](const std::string& one) { return one == kind || one.starts_with(kind + " "); });
+      std::erase_if(promised, [&](const std::string& one) {
+        return one == kind || one.starts_with(kind + " ");
+      });
     }
     return promised;
   }
@@ -64,7 +68,8 @@ class MetadataCrashTest : public ::testing::Test {
     for (const std::string& one : promised) {
       const std::string name = one.substr(one.find(' ') + 1);
       if (one.starts_with("blob ")) {
-        EXPECT_TRUE(db.Content({kNs, {}})->OpenReader(model::Digest::Parse(name).value()).ok()) << one;
+        EXPECT_TRUE(db.Content({kNs, {}})->OpenReader(model::Digest::Parse(name).value()).ok())
+            << one;
       } else if (one.starts_with("snapshot ")) {
         const auto info = snapshots->Stat(name);
         ASSERT_TRUE(info.ok()) << one;
@@ -90,7 +95,8 @@ class MetadataCrashTest : public ::testing::Test {
       const MaybeBucket blobs = TRY(FindIn(tx, kNs, {key::kContent, key::kBlob}));
       if (blobs) {
         TRY(ForEachBucket(*blobs, [&](std::string_view digest, const bolt::Bucket& row) -> Status {
-          const content::Info info = TRY(backends.store->GetInfo(model::Digest::Parse(digest).value()));
+          const content::Info info =
+              TRY(backends.store->GetInfo(model::Digest::Parse(digest).value()));
           const int64_t size = TRY(ReadNumber(row, key::kSize));
           EXPECT_EQ(info.size, size);
           return Ok();
@@ -112,7 +118,8 @@ class MetadataCrashTest : public ::testing::Test {
   static void ExpectNothingLeft(const CrashBackends& backends) {
     size_t left = 0;
     EXPECT_TRUE(backends.store->Walk({}, [&](const content::Info&) { return ++left, Ok(); }).ok());
-    EXPECT_TRUE(backends.driver->Walk({}, [&](const snapshot::Info&) { return ++left, Ok(); }).ok());
+    EXPECT_TRUE(
+        backends.driver->Walk({}, [&](const snapshot::Info&) { return ++left, Ok(); }).ok());
     EXPECT_EQ(left, 0U);
   }
 
@@ -125,7 +132,10 @@ class MetadataCrashTest : public ::testing::Test {
     {
       const CrashBackends backends = OpenCrashBackends(root).value();
       // Opening finishes what was cut in two; only then every row has its bytes.
-      { const auto db = backends.OpenDatabase(root).value(); ExpectPromises(*db, Promised(killed.out)); }
+      {
+        const auto db = backends.OpenDatabase(root).value();
+        ExpectPromises(*db, Promised(killed.out));
+      }
       ExpectRowsHaveBytes(root, backends);
     }
     const RunOutput again = Run(root, "");
@@ -139,9 +149,11 @@ class MetadataCrashTest : public ::testing::Test {
 
 TEST_F(MetadataCrashTest, AKillAtAnyPointLosesNothingThatWasPromised) {
   const std::map<std::string, int> passages = Passages();
-  for (const char* point : {"metadata.ingest.opened", "metadata.content.stored", "metadata.content.committed", "metadata.snapshot.prepared",
-                            "metadata.snapshot.intent", "metadata.snapshot.committed", "metadata.snapshot.row", "metadata.gc.marked",
-                            "metadata.gc.batch", "metadata.gc.blob", "metadata.gc.snapshot"}) {
+  for (const char* point :
+       {"metadata.ingest.opened", "metadata.content.stored", "metadata.content.committed",
+        "metadata.snapshot.prepared", "metadata.snapshot.intent", "metadata.snapshot.committed",
+        "metadata.snapshot.row", "metadata.gc.marked", "metadata.gc.batch", "metadata.gc.blob",
+        "metadata.gc.snapshot"}) {
     EXPECT_TRUE(passages.contains(point)) << point << " is not passed";
   }
   for (const auto& [point, count] : passages) {
