@@ -39,6 +39,10 @@ def cortend():
     return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "src/daemon/cortend")
 
 
+def corten():
+    return os.path.join(os.environ.get("CORTEN_BUILD", TOP + "/build/dev"), "src/cli/corten")
+
+
 def isolated(command, **more):
     """Runs a command in namespaces of its own; one at a time on this machine. Returns its exit code."""
     with open(os.path.join(tempfile.gettempdir(), "corten-stage.lock"), "w", encoding="utf-8") as lock:
@@ -59,7 +63,7 @@ def prepare(work):
 
 
 def client_environment(ctr="ctr"):
-    """Environment in which `ctr` is the given peer and speaks to the stage's daemon."""
+    """Environment in which `ctr` is the given peer (or a program's path) and speaks to the stage's daemon."""
     os.makedirs(f"{BASE}/bin", exist_ok=True)
     os.symlink(os.path.join(PEERS, ctr), f"{BASE}/bin/ctr")
     return {"PATH": f"{BASE}/bin:{SYSTEM_PATH}", "HOME": f"{BASE}/client", "TERM": "dumb", "LANG": "C.UTF-8",

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Plays lists of ctr commands against two daemons and compares what a user sees. See README.md.
+"""Plays lists of ctr commands twice and compares what a user sees. See README.md.
 
-Usage: golden.py [--self] [--keep DIR] [--only 2.3|1.6] [SCENARIO...]     default: every *.scenario beside this file
-  --self   compares containerd with a second containerd: whatever differs then is missing from normalise.txt
+Usage: golden.py [--self | --client] [--keep DIR] [--only 2.3|1.6] [SCENARIO...]     default: every *.scenario beside this file
+            compares the real ctr against containerd and against cortend
+  --self    compares containerd with a second containerd: whatever differs then is missing from normalise.txt
+  --client  compares the real ctr 2.3 with corten called as ctr, both against cortend
 """
 import argparse
 import difflib
@@ -39,11 +41,11 @@ def normalise(rules, text):
     return text
 
 
-def play(daemon, version, keep, steps_file):
-    """Plays the scenario in namespaces of its own; returns the records."""
+def play(daemon, client, version, keep, steps_file):
+    """Plays the scenario with this client in namespaces of its own; returns the records."""
     work = tempfile.mkdtemp(prefix="corten-golden-", dir=keep)
     result = os.path.join(work, "records.json")
-    command = [sys.executable, os.path.join(HERE, "inside.py"), work, daemon, CLIENTS[version], version, result, steps_file]
+    command = [sys.executable, os.path.join(HERE, "inside.py"), work, daemon, client, version, result, steps_file]
     try:
         code = stage.isolated(command)
         if code != 0 or not os.path.exists(result):
@@ -71,7 +73,7 @@ def differences(rules, expected, actual):
         a, b = show(rules, left), show(rules, right)
         waits = left["name"].split()[1] == "?"
         same = a == b and left["code"] != "late" and not (waits and left["code"])
-        found.append((left["name"], None if same else list(difflib.unified_diff(a, b, "containerd", "this", lineterm="", n=1))[2:40]))
+        found.append((left["name"], None if same else list(difflib.unified_diff(a, b, lineterm="", n=1))[2:40]))
     return found
 
 
@@ -97,24 +99,36 @@ def compare(rules, label, play_both):
     return sum(lines is not None for _, lines in found)
 
 
+def sides(chosen, version):
+    """The two (daemon, client) that are compared; the first is the reference."""
+    client = os.path.join(stage.PEERS, CLIENTS[version])
+    if chosen.client:
+        return [(stage.cortend(), client), (stage.cortend(), stage.corten())]
+    return [(stage.containerd(), client), (stage.containerd() if chosen.self else stage.cortend(), client)]
+
+
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--self", action="store_true")
+    which = options.add_mutually_exclusive_group()
+    which.add_argument("--self", action="store_true")
+    which.add_argument("--client", action="store_true")
     options.add_argument("--keep")
     options.add_argument("scenarios", nargs="*", default=sorted(glob.glob(os.path.join(HERE, "*.scenario"))))
     options.add_argument("--only", choices=sorted(CLIENTS))
     chosen = options.parse_args()
     rules = load_rules(os.path.join(HERE, "normalise.txt"))
-    daemons = (stage.containerd(), stage.containerd() if chosen.self else stage.cortend())
+    versions = ["2.3"] if chosen.client else [chosen.only] if chosen.only else CLIENTS
     wrong = 0
     for path in chosen.scenarios:
         steps = scenario.parse(path)
-        for version in [chosen.only] if chosen.only else CLIENTS:
+        for version in versions:
             if not any(step.only in (None, version) for step in steps if step.kind != "=="):
                 continue
-            label = f"{os.path.basename(path).split('.')[0]} ctr-{version}"
+            label = f"{os.path.basename(path).split('.')[0]} {'corten-as-ctr' if chosen.client else 'ctr-' + version}"
+            pairs = sides(chosen, version)
             try:
-                wrong += compare(rules, label, lambda v=version, f=path: [play(d, v, chosen.keep, os.path.abspath(f)) for d in daemons])
+                wrong += compare(rules, label, lambda v=version, f=path, p=pairs: [
+                    play(daemon, client, v, chosen.keep, os.path.abspath(f)) for daemon, client in p])
             except RuntimeError as error:
                 print(f"not ok {label}: {error}")
                 wrong += 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The inner half of golden.py: on a stage of its own it starts a daemon and plays the scenario.
 
-Usage: inside.py WORK DAEMON CTR VERSION RESULT SCENARIO
+Usage: inside.py WORK DAEMON CTR VERSION RESULT SCENARIO      (DAEMON and CTR: programs)
 """
 import json
 import os
