@@ -30,7 +30,7 @@ done
 [ "$failed" = 0 ] || finish
 
 export CORTEN_BUILD=$build PYTHONDONTWRITEBYTECODE=1
-while read -r name limit command; do
+while read -r name limit command <&3; do
   case $name in
     '' | '#'*) continue ;;
     long:*)
@@ -42,7 +42,7 @@ while read -r name limit command; do
   echo "== $name: $command"
   log=build/logs/$name.log
   # shellcheck disable=SC2086 # the command is a list of words
-  timeout -k 30 "$limit" $command >"$log" 2>&1
+  timeout -k 30 "$limit" $command >"$log" 2>&1 </dev/null 3<&-
   code=$?
   good=$(grep -c '^ok ' "$log") bad=$(grep -c '^not ok ' "$log")
   if ! grep -qx 'done' "$log" || { [ $code != 0 ] && [ "$bad" = 0 ]; }; then
@@ -53,5 +53,5 @@ while read -r name limit command; do
   grep -A 12 '^not ok ' "$log" | head -200
   echo "   $good passed, $bad failed (whole log: $log)"
   passed=$((passed + good)) failed=$((failed + bad))
-done <tests/conformance/suites.txt
+done 3<tests/conformance/suites.txt
 finish

@@ -48,6 +48,9 @@ is() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "wanted $(printf %q "$2")
 # has STEP PART TEXT
 has() { case $3 in *"$2"*) ok "$1" ;; *) bad "$1" "no $(printf %q "$2") in $(printf %q "$3")" ;; esac; }
 ctr() { timeout -k 5 60 "$bin/ctr" -a "$work/c.sock" -n "$ns" "$@" 2> >(grep -v DEPRECATION >&2); }
+# on_terminal "CTR ARGUMENTS": ctr on a terminal of its own, as one line of shell. `exec` and --foreground: a shell that forks, or
+# timeout's own process group, would make ctr a background job there, stopped as soon as it sets the terminal's mode.
+on_terminal() { SHELL=/bin/sh script -qec "exec timeout --foreground -k 5 60 $bin/ctr -a $work/c.sock -n $ns $1" /dev/null; }
 task_status() { ctr task ls | awk -v id="$1" '$1 == id {print $3}'; }
 # until_is WANTED COMMAND...: polls for 10 s.
 until_is() {
@@ -98,8 +101,8 @@ for _ in 1 2 3; do
   [ "$got" = "$megabyte" ] && break
 done
 is "a megabyte passes unharmed" "$megabyte" "$got"
-has "run -t has a terminal" "/dev/" "$(script -qec "timeout -k 5 60 $bin/ctr -a $work/c.sock -n $ns run --runc-binary $runtime --rm -t $image $ns-t tty" /dev/null)"
-has "terminal input is echoed and read" "got abc" "$(printf 'abc\n' | script -qec "timeout -k 5 60 $bin/ctr -a $work/c.sock -n $ns run --runc-binary $runtime --rm -t $image $ns-t2 sh -c 'read x; echo got \$x'" /dev/null)"
+has "run -t has a terminal" "/dev/" "$(on_terminal "run --runc-binary $runtime --rm -t $image $ns-t tty")"
+has "terminal input is echoed and read" "got abc" "$(printf 'abc\n' | on_terminal "run --runc-binary $runtime --rm -t $image $ns-t2 sh -c 'read x; echo got \$x'")"
 err=$(run --rm "$image" "$ns-a" /no/such/program 2>&1); code=$?
 has "a missing program is named" "OCI runtime create failed" "$err"
 has "a missing program's text says no such file" "no such file" "${err,,}"
@@ -116,7 +119,7 @@ is "the shim is ours" 1 "$(shims)"
 is "exec prints" "out" "$(ctr task exec --exec-id e1 "$ns-d" echo out)"
 ctr task exec --exec-id e2 "$ns-d" sh -c 'exit 7'; is "exec passes the exit code" 7 $?
 is "exec reads stdin" "piped" "$(echo piped | ctr task exec --exec-id e3 "$ns-d" cat)"
-has "exec -t has a terminal" "/dev/" "$(script -qec "timeout -k 5 60 $bin/ctr -a $work/c.sock -n $ns task exec -t --exec-id e4 $ns-d tty" /dev/null)"
+has "exec -t has a terminal" "/dev/" "$(on_terminal "task exec -t --exec-id e4 $ns-d tty")"
 err=$(ctr task exec --exec-id e5 "$ns-d" /no/such/program 2>&1)
 has "a failing exec says why" "OCI runtime exec failed" "$err"
 ctr task exec -d --exec-id e6 "$ns-d" sleep 900
