@@ -13,7 +13,7 @@ TEST_FILE = re.compile(r"(_test|_fuzz|_bench|_contract)\.(cc|h)$|(^|/)(fake|test
 GENERATED = re.compile(r"\.pb\.h$")
 GRPC_ROOMS = {"services", "cri", "client", "daemon", "proto"}
 NO_PROTOBUF = {"content", "snapshot", "diff", "events", "model", "base"}
-HEAVY = ("nlohmann/", "fmt/", "CLI/", "toml++/", "toml.hpp")
+HEAVY = ("nlohmann/", "fmt/", "CLI/", "toml++/", "toml.hpp", "base/toml.h")
 README_LINES = 80
 
 
@@ -64,7 +64,7 @@ def check_libraries(room, path, bracket_includes):
         if path.endswith(".h") and not TEST_FILE.search(path):
             if include.endswith(".grpc.pb.h"):
                 yield include, "generated service headers stand in .cc files only"
-            private = path.endswith("_toml.h") and include.startswith("toml++")  # config_toml.h: named after what it brings
+            private = path.endswith(("/toml.h", "_toml.h")) and "toml" in include  # named after what they bring
             if include.startswith(HEAVY) and not private:
                 yield include, "heavy headers stand in .cc files only"
         if include.startswith("grpc") and room not in GRPC_ROOMS:

@@ -65,6 +65,12 @@ TEST_F(ConfigTest, SyntaxErrorsNameFileRowAndColumn) {
   EXPECT_NE(config.error().text().find("row 2"), std::string::npos) << config.error().text();
 }
 
+TEST_F(ConfigTest, ALetterBeyondAsciiInABareKeyIsASyntaxError) {
+  const auto config = LoadConfig(Write("c.toml", "version = 4\n\u00e9 = 1\n"), false);
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().text().find("row 2"), std::string::npos) << config.error().text();
+}
+
 TEST_F(ConfigTest, UnknownKeysAreNamedWithLineAndHint) {
   Config config =
       LoadConfig(

@@ -1,18 +1,13 @@
 // The part of configuration loading that works on TOML trees. Private to daemon/config*.cc: the
-// TOML library's header is heavy and throws, so nothing else includes this.
+// TOML library's header is heavy, so nothing else includes this.
 #pragma once
-
-// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every
-// file that includes it.
-#define TOML_ASSERT(expr) static_cast<void>(0)
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
 
 #include <map>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/toml.h"
 #include "daemon/config.h"
 
 namespace corten::daemon {

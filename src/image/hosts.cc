@@ -3,14 +3,9 @@
 #include <algorithm>
 #include <optional>
 
-// toml++ 3.3 asserts what it then checks and reports: `[$` would end the process. The same in every
-// file that includes it.
-#define TOML_ASSERT(expr) static_cast<void>(0)
-#define TOML_EXCEPTIONS 0
-#include <toml++/toml.h>
-
 #include "base/clock.h"
 #include "base/dir.h"
+#include "base/toml.h"
 #include "image/url.h"
 
 namespace corten::image {

@@ -67,11 +67,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       corten::image::Archive(text);
       break;
     case 2:
-      // toml++ 3.3 has undefined behaviour for letters beyond ASCII in bare keys; such files are an
-      // administrator's own.
-      for (const char c : text) {
-        if (static_cast<unsigned char>(c) > 0x7f) return 0;
-      }
       (void)corten::image::ParseHostsFile(text, "/dir", "host.test:5000", {});
       break;
     default:
