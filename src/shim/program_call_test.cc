@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <optional>
@@ -77,10 +78,14 @@ TEST_F(ProgramCallTest, AMissingProgramIsTheCallersError) {
 TEST_F(ProgramCallTest, AnOrphanUnderAHoldKeepsItsStatusUntilItIsWatched) {
   ASSERT_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
   std::optional<Reaper::Hold> hold(&reaper_);
-  // Like `runc create`: reports a pid and ends; the process itself has ended by then, too.
-  const auto output = Run("sh -c 'exit 7' & echo $!");
+  // Like `runc create`: reports a pid and ends. The process ends after it, or the shell that
+  // started it could take its status, and before it is watched.
+  const auto output =
+      Run("sh -c 'while kill -0 $1; do :; done; exit 7' sh $$ >/dev/null 2>&1 & echo $!");
   ASSERT_TRUE(output.ok());
   const pid_t pid = atoi(output->out.c_str());
+  siginfo_t info = {};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
   reaper_.Sweep();
   std::optional<ExitStatus> status;
   ASSERT_TRUE(reaper_.WatchPid(pid, [&](ExitStatus seen) { status = seen; }).ok());
