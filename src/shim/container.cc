@@ -194,8 +194,15 @@ void Container::KillInit(uint32_t signal, bool all, Done done) {
   if (runtime_.runs_host_processes() && init_suffices && !frozen) {
     return done(context_.reaper.Kill(init_->pid, static_cast<int>(signal)));
   }
-  runtime_.Kill(signal, all ? OciRuntime::Target::kAll : OciRuntime::Target::kInit,
-                std::move(done));
+  const auto target = all ? OciRuntime::Target::kAll : OciRuntime::Target::kInit;
+  if (signal != SIGKILL || frozen) return runtime_.Kill(signal, target, std::move(done));
+  // A runtime may refuse in a state that it does not expect (gVisor: created, and its program not
+  // found at start). Without this nothing could ever remove such a container.
+  runtime_.Kill(signal, target, [self = shared_from_this(), done = std::move(done)](Status killed) {
+    if (!killed.ok() && self->context_.reaper.Kill(self->init_->pid, SIGKILL).ok())
+      return done(Ok());
+    done(std::move(killed));
+  });
 }
 
 void Container::Delete(const std::string& exec_id, DoneWith<Deleted> done) {
