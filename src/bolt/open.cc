@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/strcat.h"
 #include "bolt/core.h"
 #include "bolt/page.h"
@@ -60,7 +61,7 @@ Status Create(File& file, const Options& options, uint32_t page_size) {
   // The pages first: a valid meta page must never be there without them.
   TRY(file.Resize(kNewFilePages * page_size));
   TRY(file.Write(2 * uint64_t{page_size}, std::array<std::string_view, 1>{pages}));
-  if (!options.no_sync) TRY(file.Sync());
+  if (!options.no_sync && !FAILPOINT_SKIPS("bolt.create.flush_pages")) TRY(file.Sync());
   TRY(file.Write(0, std::array<std::string_view, 1>{metas}));
   if (!options.no_sync) TRY(file.Sync());
   return Ok();

@@ -72,7 +72,7 @@ Status Writer::Prepare(const Meta& meta, std::shared_ptr<const Mapping>* mapping
     TRY(file_.Resize(size));
     if (!no_sync_) {
       ++counters_.flushes;
-      Status synced = file_.Sync();
+      Status synced = FAILPOINT_SKIPS("bolt.grow.flush") ? Ok() : file_.Sync();
       if (!synced.ok()) return Refuse(std::move(synced).TakeError());
     }
     counters_.file_bytes = size;
@@ -129,11 +129,11 @@ Status Writer::Commit(WriteTx& tx) {
     return written;
   }
   Status durable = [&]() -> Status {
-    TRY(Flush());
+    if (!FAILPOINT_SKIPS("bolt.commit.flush_pages")) TRY(Flush());
     FAILPOINT("bolt.commit.pages_flushed");
     TRY(WriteMeta(spill.meta()));
     FAILPOINT("bolt.commit.meta_written");
-    TRY(Flush());
+    if (!FAILPOINT_SKIPS("bolt.commit.flush_meta")) TRY(Flush());
     FAILPOINT("bolt.commit.meta_flushed");
     return Ok();
   }();

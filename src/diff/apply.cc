@@ -128,7 +128,7 @@ Result<model::Descriptor> Engine::ApplyToDirectory(const model::Descriptor& desc
     summary = stream.Summary();
   }
   FAILPOINT("diff.apply.written");
-  if (options.sync_fs) TRY(SyncFilesystem(path));
+  if (options.sync_fs && !FAILPOINT_SKIPS("diff.apply.flush")) TRY(SyncFilesystem(path));
   model::Descriptor result;
   result.media_type = model::media_type::kOciLayer;
   result.digest = TRY(model::Digest::Parse(summary.digest));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "model/filter.h"
 
 namespace corten::events {
@@ -92,6 +93,8 @@ Status Exchange::Deliver(std::shared_ptr<const Envelope> envelope) {
       return fields_(envelope->event, {path.begin() + 1, path.end()});
     return std::nullopt;
   };
+  FAILPOINT_NOTE("events.delivered",
+                 StrCat(envelope->topic, " ", envelope->ns.str(), " ", Hex(envelope->event.value)));
   // The lock spans the queueing, so that every subscriber sees one order; wake-ups come after it.
   std::vector<std::shared_ptr<Subscription::Queue>> to_wake;
   {

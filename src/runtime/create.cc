@@ -54,6 +54,7 @@ struct Creation : std::enable_shared_from_this<Creation> {
 };
 
 void Creation::Run() {
+  FAILPOINT("runtime.create.asked");
   const TaskKey& key = request.task;
   Result<metadata::Container> found = core->links.containers->Get(key.ns, key.id);
   if (!found.ok()) return done(std::move(found).TakeError());

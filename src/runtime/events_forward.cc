@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "containerd/services/events/ttrpc/v1/events.pb.h"
 #include "google/protobuf/empty.pb.h"
 #include "wire/ttrpc_messages.h"
@@ -45,8 +46,13 @@ Result<std::unique_ptr<EventsForward>> EventsForward::Listen(LoopThread& loop, F
         [sink = std::move(sink)](const wire::CallInfo&, const pb::ForwardRequest& request,
                                  wire::ReplyTo<google::protobuf::Empty> reply) {
           const Status taken = sink(FromWire(request.envelope()));
+          FAILPOINT("runtime.event.told");
           if (taken.ok()) {
             reply.Send({});
+            FAILPOINT("runtime.event.acknowledged");
+            FAILPOINT_NOTE("events.acknowledged",
+                           StrCat(request.envelope().topic(), " ", request.envelope().namespace_(),
+                                  " ", Hex(request.envelope().event().value())));
           } else {
             reply.Fail(taken.error());
           }

@@ -80,6 +80,7 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
   Result<std::string> binary = bundle_.ReadShimBinary();
   if (!binary.ok() && !link_.runtime.empty()) binary = core_.ResolveShim(link_.runtime);
   if (binary.ok()) link_.binary = std::move(*binary);
+  link_.keeps_events = core_.starter.IsOwn(link_.binary);
 
   // First: a shim that was just starting waits for a reader of its log.
   (void)core_.logs.Watch(bundle_);  // without it the shim's log is lost, nothing else
@@ -87,7 +88,8 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
   FAILPOINT("runtime.recover.connected");
   if (!connected) return Bury();
   Result<pb::StateResponse> state = AskState();
-  if (!state.ok() && state.error().Is(Code::kNotFound) && !IsSandbox()) {
+  if (!state.ok() && state.error().Is(Code::kNotFound) && !IsSandbox() &&
+      !FAILPOINT_SKIPS("runtime.recover.await")) {
     state = AwaitTask();
     if (!state.ok() && wire::IsClosedError(state.error()))
       return Leftover();  // it had nothing and has ended
@@ -99,7 +101,8 @@ std::optional<Outcome> Revival::Run(std::string* trouble) {
     init_.exited_at = FromStamp(state->has_exited_at(), state->exited_at());
     const Outcome outcome =
         Adopt(static_cast<ProcessStatus>(std::clamp<int>(state->status(), 0, 5)));
-    return container.ok() || IsSandbox() ? outcome : Evict();
+    const bool owned = container.ok() || IsSandbox() || FAILPOINT_SKIPS("runtime.recover.evict");
+    return owned ? outcome : Evict();
   }
   if (state.error().Is(Code::kNotFound)) return Leftover();
   if (wire::IsClosedError(state.error())) return Bury();
@@ -165,7 +168,7 @@ Outcome Revival::Adopt(ProcessStatus status) {
   core_.table.Adopt(key_, link_, init_);
   FAILPOINT("runtime.recover.adopted");
   if (status == ProcessStatus::kStopped) return Outcome::kStopped;
-  core_.Watch({key_, {}});
+  if (!FAILPOINT_SKIPS("runtime.recover.watch")) core_.Watch({key_, {}});
   if (status != ProcessStatus::kUnknown) return Outcome::kAdopted;
   // Asked without hurry: whenever it wakes up, the table learns.
   core_.AskState({key_, {}}, kCallLimit, [](Result<ProcessState>) {});
@@ -202,10 +205,15 @@ Outcome Revival::Evict() {
 }
 
 Outcome Revival::Bury() {
-  const ExitInfo exit = core_.DeleteDead(bundle_, link_.binary);
+  const ExitInfo exit = FAILPOINT_SKIPS("runtime.recover.delete")
+                            ? ExitInfo{}
+                            : core_.DeleteDead(bundle_, link_.binary);
   FAILPOINT("runtime.recover.deleted");
   (void)UnmountRootfs(bundle_.rootfs());  // tried again by Remove
-  core_.loop.RunSync([&] { core_.Publish(core_.table.Bury(key_, exit)); });
+  core_.loop.RunSync([&] {
+    const TaskTable::Untold untold = core_.table.Bury(key_, exit);
+    if (!FAILPOINT_SKIPS("runtime.recover.tell")) core_.Publish(untold);
+  });
   FAILPOINT("runtime.recover.told");
   if (link_.shim != nullptr) {
     core_.LetGo(key_, link_.shim, link_.joined_sandbox);
@@ -213,7 +221,8 @@ Outcome Revival::Bury() {
     core_.EndRemains(key_, endpoint_, link_.joined_sandbox);
   }
   core_.logs.Forget(key_);
-  (void)core_.bundles.Remove(key_);  // busy: met by the next Create of this id, or the next start
+  if (!FAILPOINT_SKIPS("runtime.recover.remove"))
+    (void)core_.bundles.Remove(key_);  // busy: met by the next Create of this id, or the next start
   core_.table.Remove(key_, exit);
   FAILPOINT("runtime.recover.removed");
   return Outcome::kDead;
@@ -228,7 +237,8 @@ Outcome Revival::Leftover() {
     (void)core_.pool.Release(link_.shim);
     return Outcome::kLeftover;
   }
-  core_.LetGo(key_, link_.shim, link_.joined_sandbox);
+  if (!FAILPOINT_SKIPS("runtime.recover.let_go"))
+    core_.LetGo(key_, link_.shim, link_.joined_sandbox);
   core_.logs.Forget(key_);
   (void)core_.bundles.Remove(key_);  // as above
   core_.table.Abandon(key_);
@@ -265,7 +275,7 @@ void Count(Outcome outcome, RecoveryReport* report) {
 
 Result<RecoveryReport> Tasks::Core::Recover() {
   RecoveryReport report;
-  report.swept = bundles.SweepHidden();
+  if (!FAILPOINT_SKIPS("runtime.recover.sweep")) report.swept = bundles.SweepHidden();
   const std::vector<TaskKey> keys = TRY(bundles.List());
   std::mutex mutex;
   {
@@ -280,7 +290,7 @@ Result<RecoveryReport> Tasks::Core::Recover() {
       }));
     }
   }  // waits for all of them
-  report.swept += bundles.SweepHidden();
+  if (!FAILPOINT_SKIPS("runtime.recover.sweep")) report.swept += bundles.SweepHidden();
   return report;
 }
 

@@ -29,6 +29,7 @@ constexpr std::chrono::seconds kLeaveGrace{10};
 }  // namespace
 
 void Tasks::Core::Delete(const CallOptions& call, const TaskKey& task, Done<ExitInfo> done) {
+  FAILPOINT("runtime.delete.asked");
   const Result<TaskLink> link = table.Find(task);
   pb::DeleteRequest request;
   request.set_id(task.id.str());

@@ -64,6 +64,13 @@ void TaskTable::Adopt(const TaskKey& key, TaskLink link, const ProcessState& ini
   task.init.state = init;
   task.init.state.container = key.id;
   task.init.state.exec = model::ExecId();
+  Enter(task.link, {key, {}}, &task.init);
+}
+
+// What an earlier daemon, or this one before it knew the process, has told of it.
+void TaskTable::Enter(const TaskLink& link, const ProcessKey& process, Process* entered) {
+  if (TakeTold(process, entered->state.pid)) entered->exit_told = true;
+  entered->shim_tells = link.keeps_events && entered->state.status == ProcessStatus::kStopped;
 }
 
 // --- lookups ---
@@ -196,7 +203,8 @@ void TaskTable::Merge(const ProcessKey& process, const ProcessState& state) {
     const auto task = tasks_.find(process.task);
     if (task == tasks_.end()) return;
     Process* found = FindProcess(process);
-    if (found == nullptr) {
+    const bool fresh = found == nullptr;
+    if (fresh) {
       if (task->second.execs.size() >= kMaxExecs) return;
       found = &task->second.execs[process.exec.str()];
       found->generation = next_generation_++;
@@ -215,6 +223,7 @@ void TaskTable::Merge(const ProcessKey& process, const ProcessState& state) {
                   &calls);  // had no exit: checked above
       }
     }
+    if (fresh) Enter(task->second.link, process, found);
   }
   for (auto& [waiter, result] : calls) waiter(std::move(result));
 }
@@ -235,7 +244,8 @@ void TaskTable::ExecDeleted(const ProcessKey& process) {
               exec->second.exit_told,
               state.status == ProcessStatus::kStopped,
               /*delete_told=*/true,
-              task->second.link.shim.get()});
+              task->second.link.shim.get(),
+              exec->second.shim_tells});
     }
     task->second.execs.erase(exec);
   }
@@ -345,6 +355,12 @@ TaskTable::Departed* TaskTable::FindDeparted(const ProcessKey& process, uint32_t
   return nullptr;
 }
 
+bool TaskTable::TakeTold(const ProcessKey& process, uint32_t pid) {
+  return std::erase_if(departed_, [&](const Departed& departed) {
+           return departed.exit_told && departed.exit.pid == pid && departed.process == process;
+         }) != 0;
+}
+
 void TaskTable::Depart(Departed departed) {
   if (departed_.size() >= kMaxDeparted) departed_.pop_front();
   departed_.push_back(std::move(departed));
@@ -356,7 +372,9 @@ bool TaskTable::AdmitExit(const TaskEvent& event, Calls* calls) {
                     (found->state.pid == event.pid || (found->state.pid == 0 && found->starting));
   if (!same) {
     Departed* departed = FindDeparted(event.process, event.pid);
-    return departed == nullptr || !std::exchange(departed->exit_told, true);
+    if (departed != nullptr) return !std::exchange(departed->exit_told, true);
+    Depart({event.process, event.exit, /*exit_told=*/true, /*ended=*/true, /*delete_told=*/false});
+    return true;
   }
   (void)Fix(*found, event.exit, calls);  // false: an answer was quicker
   return !std::exchange(found->exit_told, true);
@@ -451,6 +469,7 @@ TaskTable::Untold TaskTable::Bury(const TaskKey& key, const ExitInfo& exit) {
         if (process.state.pid == 0) process.state.pid = end.pid;
       }
       process.exit_told = true;
+      if (TakeTold({key, process.state.exec}, process.state.pid)) return;
       untold.exits.emplace_back(
           ProcessKey{key, process.state.exec},
           ExitInfo{process.state.pid, process.state.exit_status, process.state.exited_at});
@@ -500,7 +519,8 @@ void TaskTable::Remove(const TaskKey& key, const ExitInfo& exit) {
               exec.exit_told,
               exec.state.status == ProcessStatus::kStopped,
               /*delete_told=*/true,
-              shim});
+              shim,
+              exec.shim_tells});
     }
     const ProcessState& init = task.init.state;
     if (init.status != ProcessStatus::kUnknown) {
@@ -509,7 +529,8 @@ void TaskTable::Remove(const TaskKey& key, const ExitInfo& exit) {
               task.init.exit_told,
               init.status == ProcessStatus::kStopped,
               task.delete_told,
-              shim});
+              shim,
+              task.init.shim_tells});
     }
     link = std::move(task.link);
     tasks_.erase(found);
@@ -525,7 +546,7 @@ std::vector<TaskTable::Untold> TaskTable::LeftOut(const ShimClient* shim) {
     departed.shim = nullptr;
     Untold untold;
     untold.key = departed.process.task;
-    if (departed.ended && !std::exchange(departed.exit_told, true))
+    if (departed.ended && !departed.shim_tells && !std::exchange(departed.exit_told, true))
       untold.exits.emplace_back(departed.process, departed.exit);
     if (!std::exchange(departed.delete_told, true)) untold.deleted = departed.exit;
     if (!untold.exits.empty() || untold.deleted) list.push_back(std::move(untold));

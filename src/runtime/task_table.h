@@ -11,6 +11,8 @@
 //  through, whoever made it.
 //  * A departed task is remembered for a while, so that its late events are neither lost nor
 //  doubled.
+//  * So is an exit that was told before its process was entered: shims tell what ended while no
+//  daemon ran as soon as one listens, recovery is still under way then.
 // The table knows shims only as pointers to compare; it calls nobody except waiters.
 //
 // Threads: thread-safe. Waiters run on the thread that brought the news, outside the lock, and must
@@ -44,6 +46,7 @@ struct TaskLink {
   std::string binary;                // shim program, for `delete`; empty: joined by sandbox
   std::string runtime;               // runtime name or path as asked for
   bool joined_sandbox = false;       // the shim belongs to a sandbox: never shut down with a task
+  bool keeps_events = false;         // the shim sends each event until it is acknowledged
 };
 
 class TaskTable {
@@ -128,7 +131,8 @@ class TaskTable {
   // kNotFound. The shim may still tell exit and delete; the task is remembered as departed until
   // then.
   void Remove(const TaskKey& key, const ExitInfo& exit);
-  // Departed tasks of a shim that will tell nothing more: what it left out. Counts as told.
+  // Departed tasks of a shim that will tell nothing more: what it left out. Counts as told. Exits
+  // that an earlier daemon may have told are left out by shims that keep no events only.
   std::vector<Untold> LeftOut(const ShimClient* shim);
   // Fails every waiter, e.g. at shutdown of the daemon.
   void FailWaiters(const Error& why);
@@ -142,6 +146,7 @@ class TaskTable {
     bool starting = false;
     bool watched = false;
     bool exit_told = false;
+    bool shim_tells = false;  // found stopped: its shim has told the exit, or still will
     bool certain = true;
     std::map<WaitId, Waiter> waiters;
   };
@@ -159,6 +164,7 @@ class TaskTable {
     bool ended = false;                // exit is known
     bool delete_told = false;          // init only; execs start told
     const ShimClient* shim = nullptr;  // compared, never used
+    bool shim_tells = false;           // as in Process
   };
   using Calls = std::vector<std::pair<Waiter, Result<ExitInfo>>>;
 
@@ -168,6 +174,8 @@ class TaskTable {
   static ProcessState View(const Task& task, const Process& process);
   Departed* FindDeparted(const ProcessKey& process, uint32_t pid);
   void Depart(Departed departed);
+  void Enter(const TaskLink& link, const ProcessKey& process, Process* entered);
+  bool TakeTold(const ProcessKey& process, uint32_t pid);
   void Drop(Process& process, Calls* calls);
   bool AdmitExit(const TaskEvent& event, Calls* calls);
 

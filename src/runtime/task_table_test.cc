@@ -185,6 +185,45 @@ TEST_F(TaskTableTest, MakesUpForEventsThatAShimTookWithIt) {
   EXPECT_FALSE(table_.Admit(Event(TaskEvent::Kind::kDelete, init_, 42, 9))) << "told on its behalf";
 }
 
+TEST_F(TaskTableTest, AnExitToldBeforeRecoveryKnewTheTaskIsNotToldAgain) {
+  ProcessState stopped;
+  stopped.pid = 42;
+  stopped.status = ProcessStatus::kStopped;
+  EXPECT_TRUE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 42, 137)));
+  ASSERT_TRUE(table_.Reserve(key_).ok());
+  EXPECT_TRUE(table_.Admit(Event(TaskEvent::Kind::kExit, exec_, 43, 137)));
+  table_.Adopt(key_, TaskLink{shim_, "", "", false}, stopped);
+  EXPECT_FALSE(table_.Admit(Event(TaskEvent::Kind::kExit, init_, 42, 137)));
+  ProcessState exec = stopped;
+  exec.exec = exec_.exec;
+  exec.pid = 43;
+  table_.Merge(exec_, exec);
+  ASSERT_TRUE(table_.TakeForRemoval(key_));
+  table_.Remove(key_, {42, 137, kAt});
+  const auto left_out = table_.LeftOut(shim_.get());
+  ASSERT_EQ(left_out.size(), 1u);
+  EXPECT_TRUE(left_out[0].exits.empty());
+  EXPECT_EQ(left_out[0].deleted->pid, 42u);
+}
+
+TEST_F(TaskTableTest, AnExitOfAnEarlierDaemonsTimeIsLeftToAShimThatKeepsEvents) {
+  for (const bool keeps : {true, false}) {
+    const uint32_t pid = keeps ? 42 : 43;
+    ASSERT_TRUE(table_.Reserve(key_).ok());
+    ProcessState stopped;
+    stopped.pid = pid;
+    stopped.status = ProcessStatus::kStopped;
+    table_.Adopt(key_, TaskLink{shim_, "", "", false, keeps}, stopped);
+    ASSERT_TRUE(table_.TakeForRemoval(key_));
+    table_.Remove(key_, {pid, 137, kAt});
+    const auto left_out = table_.LeftOut(shim_.get());
+    ASSERT_EQ(left_out.size(), 1u);
+    EXPECT_EQ(left_out[0].exits.size(), keeps ? 0u : 1u);
+    EXPECT_EQ(table_.Admit(Event(TaskEvent::Kind::kExit, init_, pid, 137)), keeps)
+        << "it may still be on its way";
+  }
+}
+
 TEST_F(TaskTableTest, BuriesExecsBeforeInitAndEachOnce) {
   Make(key_, 42);
   table_.Started(init_, 42);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/failpoint.h"
 #include "containerd/task/v3/task.pb.h"
 #include "google/protobuf/any.pb.h"
 #include "runtime/events_forward.h"
@@ -133,6 +134,7 @@ void Tasks::Core::Watch(const ProcessKey& process) {
           return;  // deleted meanwhile, or the shim is gone: both are noticed elsewhere
         const Result<pb::WaitResponse> answer = Parse<pb::WaitResponse>(*reply);
         if (!answer.ok()) return;
+        FAILPOINT("runtime.wait.answered");
         const Time at = FromStamp(answer->has_exited_at(), answer->exited_at());
         if (at > kZeroTime) {
           self->table.Exited(process, generation, {0, answer->exit_status(), at});
@@ -170,8 +172,10 @@ void Tasks::Core::AskState(const ProcessKey& process, std::chrono::nanoseconds t
 }
 
 Status Tasks::Core::TakeEvent(events::Envelope envelope) {
+  FAILPOINT("runtime.event.received");
   const std::optional<TaskEvent> event = DecodeTaskEvent(envelope);
   if (event && !table.Admit(*event)) return Ok();  // told before, by whoever was quicker
+  FAILPOINT("runtime.event.admitted");
   return links.exchange->Forward(std::move(envelope));
 }
 
@@ -227,6 +231,7 @@ void Tasks::Create(const CallOptions& call, CreateRequest request, Done<uint32_t
 }
 
 void Tasks::Start(const CallOptions& call, const ProcessKey& process, Done<uint32_t> pid) {
+  FAILPOINT("runtime.start.asked");
   core_->table.Starting(process);
   core_->CallShim(
       call, process.task, "Start", ProcessRequest<pb::StartRequest>(process).SerializeAsString(),
@@ -236,10 +241,13 @@ void Tasks::Start(const CallOptions& call, const ProcessKey& process, Done<uint3
           core->Watch(process);  // a parked Wait is answered by what the shim makes of it
           return core->Finish<uint32_t>(pid, std::move(reply).TakeError());
         }
+        FAILPOINT("runtime.start.answered");
         const Result<pb::StartResponse> answer = Parse<pb::StartResponse>(*reply);
         if (!answer.ok()) return core->Finish<uint32_t>(pid, answer.error().Clone());
         core->table.Started(process, answer->pid());
+        FAILPOINT("runtime.start.entered");
         core->Watch(process);
+        FAILPOINT("runtime.start.watched");
         core->Finish<uint32_t>(pid, answer->pid());
       });
 }
@@ -259,8 +267,10 @@ void Tasks::DeleteProcess(const CallOptions& call, const ProcessKey& process, Do
                     if (!answer.ok()) return core->Finish<ExitInfo>(done, answer.error().Clone());
                     const ExitInfo exit{answer->pid(), answer->exit_status(),
                                         FromStamp(answer->has_exited_at(), answer->exited_at())};
+                    FAILPOINT("runtime.exec_delete.answered");
                     if (exit.pid != 0) core->table.Exited(process, 0, exit);
                     core->table.ExecDeleted(process);
+                    FAILPOINT("runtime.exec_delete.entered");
                     core->Finish<ExitInfo>(done, exit);
                   });
 }
@@ -274,6 +284,7 @@ void Tasks::Exec(const CallOptions& call, ExecRequest request, Done<void> done) 
                                std::move(valid).TakeError().Context(
                                    StrCat("invalid exec id ", request.process.exec.str())));
   }
+  FAILPOINT("runtime.exec.asked");
   auto message = ProcessRequest<pb::ExecProcessRequest>(request.process);
   message.set_terminal(request.io.terminal);
   message.set_stdin(request.io.in);
@@ -283,8 +294,11 @@ void Tasks::Exec(const CallOptions& call, ExecRequest request, Done<void> done) 
   core_->CallShim(call, request.process.task, "Exec", message.SerializeAsString(),
                   [core = core_, process = request.process, io = request.io,
                    done = std::move(done)](Result<std::string> reply) {
+                    FAILPOINT("runtime.exec.answered");
                     if (!reply.ok()) return core->Finish<void>(done, std::move(reply).TakeError());
-                    core->Finish<void>(done, core->table.ExecAdded(process, io));
+                    Status added = core->table.ExecAdded(process, io);
+                    FAILPOINT("runtime.exec.entered");
+                    core->Finish<void>(done, std::move(added));
                   });
 }
 

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "api/values.h"
+#include "base/failpoint.h"
 #include "containerd/services/tasks/v1/tasks.grpc.pb.h"
 #include "model/filter.h"
 #include "runtime/tasks.h"
@@ -68,11 +69,17 @@ template <typename T, typename Encoder>
 Done<T> FinishWith(grpc::ServerUnaryReactor* reactor, Encoder encode) {
   return [reactor, encode](Result<T> result) {
     if (result.ok()) encode(*result);
+    FAILPOINT("services.tasks.answering");
     reactor->Finish(ToGrpc(result));
+    FAILPOINT("services.tasks.answered");
   };
 }
 Done<void> FinishEmpty(grpc::ServerUnaryReactor* reactor) {
-  return [reactor](Status result) { reactor->Finish(ToGrpc(result)); };
+  return [reactor](Status result) {
+    FAILPOINT("services.tasks.answering");
+    reactor->Finish(ToGrpc(result));
+    FAILPOINT("services.tasks.answered");
+  };
 }
 
 // One parked Wait. It ends by the process's exit or by the client's leaving, whichever is first.
@@ -326,6 +333,7 @@ class TasksService final : public pb::Tasks::CallbackService {
     if (!scope.ok()) {
       reactor->Finish(ToGrpc(scope));
     } else {
+      FAILPOINT("services.tasks.called");
       start(reactor, *scope);
     }
     return reactor;

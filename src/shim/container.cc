@@ -97,6 +97,7 @@ void Container::StartInit(DoneWith<pid_t> done) {
     done(WrongInitPhase(Verb::kStart, init_->phase));
     return NextOperation();
   }
+  FAILPOINT("shim.start.begun");
   init_->starting = true;
   if (init_->io != nullptr) init_->io->OpenStdin();
   runtime_.Start([self, done](Status status) {
@@ -106,7 +107,9 @@ void Container::StartInit(DoneWith<pid_t> done) {
       self->init_->phase = Phase::kRunning;
       self->init_->started = true;
       self->context_.publisher.Publish(StartEvent(self->id(), self->init_->pid));
+      FAILPOINT("shim.start.announced");
       done(self->init_->pid);
+      FAILPOINT("shim.start.answered");
     } else {
       done(std::move(status).TakeError());
     }
@@ -224,6 +227,7 @@ void Container::DeleteInit(DoneWith<Deleted> done) {
   if (init_->phase != Phase::kStopped && init_->phase != Phase::kCreated) {
     return refuse(WrongInitPhase(Verb::kDelete, init_->phase));
   }
+  FAILPOINT("shim.delete.begun");
   // Output first: deleting must not cut off what the container has written.
   const auto self = shared_from_this();
   const auto drain = [self, done] {
@@ -264,6 +268,7 @@ void Container::RemoveInit(DoneWith<Deleted> done) {
     if (self->init_->exit.at == kZeroTime)
       self->init_->exit = {128 + SIGKILL, Now()};  // never started
     self->context_.publisher.Publish(DeleteEvent(self->id(), self->init_->pid, self->init_->exit));
+    FAILPOINT("shim.delete.announced");
     done(Deleted{self->init_->pid, self->init_->exit});
     self->NextOperation();
   };

@@ -73,6 +73,7 @@ void Container::SpawnExec(const std::shared_ptr<Process>& process, DoneWith<pid_
         Status written =
             ReplaceFile(*bundle, spec_name, process->spec, 0600, FileReplacer::Durable::kNo);
         if (!written.ok()) return fail(std::move(written).TakeError());
+        FAILPOINT("shim.exec.prepared");
         process->io = std::move(*io);
         const auto hold = std::make_shared<Reaper::Hold>(&self->context_.reaper);
         const std::string spec_path = bundle->Path(spec_name);
@@ -97,6 +98,7 @@ void Container::OnExecSpawned(const std::shared_ptr<Process>& process, Status st
         process, std::move(watched).TakeError().Context("failed to retrieve OCI runtime exec pid"),
         done);
   }
+  FAILPOINT("shim.exec.watched");
   std::string().swap(process->spec);
   const auto self = shared_from_this();
   process->io->Begin([self, process, done](Status begun) {
@@ -111,7 +113,9 @@ void Container::OnExecSpawned(const std::shared_ptr<Process>& process, Status st
     process->started = true;
     process->phase = Phase::kRunning;
     self->context_.publisher.Publish(ExecStartedEvent(self->id(), process->exec_id, process->pid));
+    FAILPOINT("shim.exec.announced");
     done(process->pid);
+    FAILPOINT("shim.exec.answered");
     self->AnnounceExits();
   });
 }

@@ -190,6 +190,7 @@ void Collection::CleanBackends() {
 }
 
 Status Collection::CleanContent() {
+  if (FAILPOINT_SKIPS("metadata.gc.content")) return Ok();
   content::Store& store = *core_->options.content;
   PinTable::Sweep sweep(&core_->digests);
   const std::unordered_set<std::string> named = TRY(NamedBlobs(*core_));
@@ -226,6 +227,7 @@ Status Collection::CleanContent() {
 }
 
 Status Collection::CleanIngests() {
+  if (FAILPOINT_SKIPS("metadata.gc.ingests")) return Ok();
   content::Store& store = *core_->options.content;
   PinTable::Sweep sweep(&core_->ingests);
   const std::unordered_set<std::string> named = TRY(NamedIngests(*core_));
@@ -249,6 +251,7 @@ Status Collection::CleanIngests() {
 }
 
 Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& backend) {
+  if (FAILPOINT_SKIPS("metadata.gc.snapshots")) return Ok();
   TRY(SettleIntents(*core_, name));
   PinTable::Sweep sweep(&backend.names);
   const std::unordered_set<std::string> named = TRY(NamedSnapshots(*core_, name));

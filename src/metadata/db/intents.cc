@@ -94,7 +94,7 @@ Status Settle(DbCore& core, SnapshotBackend& backend, const CommitIntent& intent
 }  // namespace
 
 Status LoadIntents(DbCore& core) {
-  if (!core.HasIntentsFile()) return Ok();
+  if (!core.HasIntentsFile() || FAILPOINT_SKIPS("metadata.intent.load")) return Ok();
   bolt::Db* file = TRY(core.Intents());
   return file->View([&](const bolt::Tx& tx) -> Status {
     const MaybeBucket bucket = TRY(tx.FindBucket(kBucket));
@@ -130,6 +130,7 @@ Status SettleIntents(DbCore& core, const std::string& snapshotter) {
 
 Status RecordIntent(DbCore& core, const CommitIntent& intent, std::string* id) {
   *id = StrCat(intent.snapshotter, "/", intent.ns.str(), "/", intent.sequence);
+  if (FAILPOINT_SKIPS("metadata.intent.record")) return Ok();
   SnapshotBackend& backend = *core.backends.at(intent.snapshotter);
   std::vector<std::string> settled;
   {
