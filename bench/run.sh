@@ -1,55 +1,69 @@
 #!/bin/bash
-# Measures Corten against the real containerd 2.3 in one run: starts both in scratch directories, gives both the same image,
-# lets corten-bench alternate between them, and adds what only the outside sees (cold start, idle memory, shim memory).
-# Usage: bench/run.sh BUILD_DIR [corten-bench arguments...]     needs root and the peers (tests/peers/build.sh)
+# Measures Corten against the real containerd 2.3 in one run and prints table and ratios.
+# Usage: bench/run.sh BUILD_DIR [--rows 21,22] [--quick] [--json FILE]      needs root and the peers (tests/peers/build.sh)
+#   BUILD_DIR should be a release build: cmake --preset release && cmake --build build/release
+#   CORTEN_BENCH_DIR: where the scratch directory is made (/var/tmp); it must be on the disk that is to be measured.
+# Everything runs in mount and pid namespaces of its own, with a fresh /run in memory: nothing of it outlives the run. The v2
+# side mount of a hybrid machine is hidden, since crun refuses to start beside it.
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 build=$(cd "$1" && pwd)
 shift
 peers=${CORTEN_PEERS:-$HOME/.cache/corten/peers}/bin
-image=$(tests/images/make.sh small)/busybox.tar
-dir=$(mktemp -d /tmp/corten-bench-XXXXXX)
-pids=()
-clean_up() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; done
-  rm -rf "$dir"
-}
-trap clean_up EXIT
 
-start() { # NAME PROGRAM
-  mkdir -p "$dir/$1"
-  printf "version = 3\ndisabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.cri.v1.images', 'io.containerd.cri.v1.runtime', 'io.containerd.nri.v1.nri']\n[plugins.'io.containerd.shim.v1.manager']\n  socket_dir = '%s/s'\n" "$dir/$1" >"$dir/$1/config.toml"
-  "$2" --config "$dir/$1/config.toml" --root "$dir/$1/root" --state "$dir/$1/state" --address "$dir/$1/c.sock" >"$dir/$1/log" 2>&1 &
-  pids+=($!)
-  for _ in $(seq 400); do
-    "$peers/ctr" -a "$dir/$1/c.sock" version >/dev/null 2>&1 && break
-    sleep 0.02
+if [ -z "${CORTEN_BENCH_INNER:-}" ]; then
+  dir=$(mktemp -d "${CORTEN_BENCH_DIR:-/var/tmp}/corten-bench-XXXXXX")
+  tag=$(basename "$dir")
+  group=/sys/fs/cgroup/cpuacct
+  [ -d "$group" ] || group=/sys/fs/cgroup
+  mkdir -p "$group/$tag/client"
+  inner=
+  # shellcheck disable=SC2317 # called by the trap
+  clean_up() {
+    local tree
+    [ -z "$inner" ] || ! kill -9 "$inner" 2>/dev/null || wait "$inner" 2>/dev/null || true
+    # Every process is gone with the pid namespace; what remains are directories.
+    rm -rf "$dir"
+    for tree in /sys/fs/cgroup/*/"$tag" "/sys/fs/cgroup/$tag"; do
+      [ ! -d "$tree" ] || find "$tree" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    done
+  }
+  trap clean_up EXIT
+  trap 'exit 1' INT TERM HUP
+  CORTEN_BENCH_INNER=$dir unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+    bash -c "echo 0 >&3 && exec 3>&- \"\$@\"" bash "bench/run.sh" "$build" "$@" 3>"$group/$tag/client/cgroup.procs" &
+  inner=$!
+  code=0
+  wait "$inner" || code=$?
+  exit $code
+fi
+
+dir=$CORTEN_BENCH_INNER
+mount -t tmpfs -o mode=755 tmpfs /run
+! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
+quick=false needs_registry=true
+[[ " $* " == *" --quick "* ]] && quick=true
+if [[ " $* " =~ " --rows "([^ ]*) ]]; then
+  needs_registry=false
+  for row in ${BASH_REMATCH[1]//,/ }; do
+    case $row in 21 | 22 | 23 | 24 | pull | traced) needs_registry=true ;; esac
   done
-  "$peers/ctr" -a "$dir/$1/c.sock" -n corten-bench images import --local "$image" >/dev/null 2>&1
-}
-
-memory() { # PID: RSS and private dirty in KiB
-  awk '/^Rss:/{r=$2} /^Private_Dirty:/{d=$2} END{print r, d}' "/proc/$1/smaps_rollup"
-}
-
-start corten "$build/src/daemon/cortend"
-start containerd "$peers/containerd"
-sleep 2
-read -r rss_a dirty_a < <(memory "${pids[0]}")
-read -r rss_b dirty_b < <(memory "${pids[1]}")
-echo "row 3 \"idle daemon, KiB\" corten rss=$rss_a private_dirty=$dirty_a containerd rss=$rss_b private_dirty=$dirty_b ratio rss=$(awk "BEGIN{printf \"%.2f\", $rss_a/$rss_b}") private=$(awk "BEGIN{printf \"%.2f\", $dirty_a/$dirty_b}")"
-for name in corten containerd; do
-  "$peers/ctr" -a "$dir/$name/c.sock" -n corten-bench run -d corten.test/busybox:1 "shim-$name" sleep 1000 2>/dev/null
-done
-sleep 5
-shim_memory() { # NAME
-  for pid in $(pgrep -f "containerd-shim-runc-v2.*-id shim-$1"); do memory "$pid" && break; done
-}
-read -r rss_a dirty_a < <(shim_memory corten)
-read -r rss_b dirty_b < <(shim_memory containerd)
-echo "row 5 \"shim, KiB\" corten rss=$rss_a private_dirty=$dirty_a containerd rss=$rss_b private_dirty=$dirty_b ratio rss=$(awk "BEGIN{printf \"%.2f\", $rss_a/$rss_b}") private=$(awk "BEGIN{printf \"%.3f\", $dirty_a/$dirty_b}")"
-for name in corten containerd; do
-  "$peers/ctr" -a "$dir/$name/c.sock" -n corten-bench tasks rm -f "shim-$name" >/dev/null 2>&1
-  "$peers/ctr" -a "$dir/$name/c.sock" -n corten-bench containers rm "shim-$name" >/dev/null 2>&1
-done
-"$build/bench/corten-bench" --image corten.test/busybox:1 "$@" "corten=$dir/corten/c.sock" "containerd=$dir/containerd/c.sock"
+fi
+images=$(tests/images/make.sh small)
+registry=()
+if $needs_registry; then
+  shapes=$images
+  $quick || shapes=$(tests/images/make.sh bench)
+  layouts=()
+  for name in busybox many-gzip many-zstd big odd; do [ ! -d "$shapes/layout/$name" ] || layouts+=("$shapes/layout/$name"); done
+  registry=(--registry "$(tests/peers/registry.sh start "$dir/registry" "${layouts[@]}")")
+fi
+mkdir "$dir/work"
+facts=(--fact "build=$(sed -n 's/^CMAKE_BUILD_TYPE:STRING=//p' "$build/CMakeCache.txt") $(sed -n 's/^CMAKE_CXX_FLAGS:STRING=//p' "$build/CMakeCache.txt")"
+  --fact "date=$(date -u +%Y-%m-%dT%H:%MZ)" --fact "load before=$(cut -d' ' -f1-3 /proc/loadavg)"
+  --fact "runc=$(runc --version | head -1)" --fact "crun=$("$peers/crun" --version | head -1)"
+  --fact "commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
+  --fact "configuration=each daemon's shipped defaults, but no CRI and no NRI in containerd (Corten has neither yet), except in lines that say so")
+"$build/bench/corten-bench" --work "$dir/work" --group "$(basename "$dir")" --ctr "$peers/ctr" --archive "$images/busybox.tar" \
+  --image corten.test/busybox:1 --crun "$peers/crun" "${registry[@]}" "${facts[@]}" "$@" \
+  "corten=$build/src/daemon/cortend" "containerd=$peers/containerd"

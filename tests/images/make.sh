@@ -11,7 +11,7 @@ for tool in /bin/busybox zstd python3; do
   command -v $tool >/dev/null || { echo "images: $tool is missing: run tools/setup.sh test" >&2; exit 1; }
 done
 mkdir -p "$cache"
-exec 9>"$cache/.lock"
+exec 9>"$cache/.lock-$shape" # of one shape: the big ones take minutes
 flock -w 900 9
 version=$(cat "$here"/*.py /bin/busybox | sha256sum | cut -c1-16)
 if [ "$(cat "$cache/$shape/version" 2>/dev/null)" != "$version" ]; then

@@ -1,0 +1,163 @@
+// Rows 34, 35 and 36: ten thousand tiny blobs, every fourth with a snapshot, are put in by sixteen
+// clients under one lease; then collections are forced, first with all of it alive, then with
+// nothing, while another client creates images and notes its longest wait.
+#include "base/hash.h"
+#include "journeys.h"
+
+namespace corten::bench {
+
+namespace {
+
+const Figure kIngest{"36", "tiny blobs, 16 clients, 1 in 4 with a snapshot", "/s", AtLeast(10)};
+const Figure kLive{"34", "collection, everything alive", "ms", AtMost(0.20)};
+const Figure kLiveStall{"34", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
+const Figure kNoStall{"34", "  the same writer's without a collection", "ms", {}};
+const Figure kDead{"35", "collection, frees everything", "ms", AtMost(0.25)};
+const Figure kDeadStall{"35", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
+constexpr int kClients = 16;
+constexpr int kBatches = 5;
+constexpr const char* kLease = "bench-collect";
+constexpr std::chrono::milliseconds kCalm{150};  // about as long as containerd's collection
+
+struct Loaded {
+  std::unique_ptr<Daemon> daemon;
+  std::unique_ptr<Target> target;
+};
+
+metadata::Image MakeImage(const std::string& name) {
+  metadata::Image image;
+  image.name = name;
+  image.target.media_type = std::string(model::media_type::kOciManifest);
+  image.target.digest = Must(model::Digest::Parse(Sha256Digest(name)), "digest");
+  image.target.size = 1000;
+  return image;
+}
+
+// Creates images, one after the other, on a thread of its own, and keeps the longest wait.
+class Writer {
+ public:
+  Writer(Run& run, Target& target) : thread_([this, &run, &target] { Write(run, target); }) {
+    AwaitOneMore();
+  }
+  ~Writer() {
+    stop_ = true;
+    thread_.join();
+  }
+  void Reset() {
+    AwaitOneMore();
+    worst_us_ = 0;
+  }
+  // Includes the call that was under way when it was asked.
+  double WorstMs() {
+    AwaitOneMore();
+    return static_cast<double>(worst_us_) / 1000;
+  }
+
+ private:
+  void Write(Run& run, Target& target) {
+    while (!stop_) {
+      const metadata::Image image = MakeImage(run.Unique("registry.example/written") + ":v1");
+      const auto begin = Now();
+      Must(target.images().Create(PlainScope(), image, std::nullopt), "create image");
+      const auto us = static_cast<int64_t>(Millis(begin) * 1000);
+      int64_t worst = worst_us_;
+      while (us > worst && !worst_us_.compare_exchange_weak(worst, us)) {
+      }
+      ++done_;
+    }
+  }
+  void AwaitOneMore() {
+    const int64_t done = done_;
+    while (done_ == done) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  std::atomic<bool> stop_{false};
+  std::atomic<int64_t> worst_us_{0};
+  std::atomic<int64_t> done_{0};
+  std::thread thread_;
+};
+
+void Ingest(Run& run, Target& target, int first, int count) {
+  const model::Scope scope = LeasedScope(kLease);
+  const auto begin = Now();
+  AtOnce(kClients, count, [&](int i) {
+    const std::string data = StrCat("tiny blob number ", first + i);
+    model::Descriptor descriptor;
+    descriptor.digest = Must(model::Digest::Parse(Sha256Digest(data)), "digest");
+    descriptor.size = static_cast<int64_t>(data.size());
+    const auto content = target.stores().Content(scope);
+    Must(content::WriteBlob(*content, StrCat("tiny-", first + i), data, descriptor, {}),
+         "write blob");
+    if (i % 4 != 0) return;
+    Must(target.Snapshots(scope)->Prepare(StrCat("tiny-", first + i), "", {}), "prepare");
+  });
+  run.report().Add(kIngest, target.name(), count / (Millis(begin) / 1000));
+}
+
+// Deleting an image synchronously waits for a whole collection.
+void ForceLive(Run& run, Target& target) {
+  const metadata::Image image = MakeImage(run.Unique("registry.example/forced") + ":v1");
+  Must(target.images().Create(PlainScope(), image, std::nullopt), "create image");
+  Writer writer(run, target);
+  writer.Reset();
+  std::this_thread::sleep_for(kCalm);
+  run.report().Add(kNoStall, target.name(), writer.WorstMs());
+  writer.Reset();
+  const auto begin = Now();
+  metadata::ImageStore::DeleteOptions options;
+  options.synchronous = true;
+  Must(target.images().Delete(PlainScope(), image.name, options), "delete image");
+  run.report().Add(kLive, target.name(), Millis(begin));
+  run.report().Add(kLiveStall, target.name(), writer.WorstMs());
+}
+
+void ForceDead(Run& run, Target& target) {
+  Writer writer(run, target);
+  writer.Reset();
+  const auto begin = Now();
+  Must(target.leases().Delete(PlainScope().ns, model::LeaseId(kLease), /*synchronous=*/true),
+       "delete lease");
+  run.report().Add(kDead, target.name(), Millis(begin));
+  run.report().Add(kDeadStall, target.name(), writer.WorstMs());
+}
+
+int CountBlobs(Target& target) {
+  int count = 0;
+  Must(target.stores()
+           .Content(PlainScope())
+           ->Walk({},
+                  [&](const content::Info&) {
+                    ++count;
+                    return Ok();
+                  }),
+       "list content");
+  return count;
+}
+
+}  // namespace
+
+void MeasureCollect(Run& run) {
+  const int blobs = run.N(10000, 80);
+  std::vector<Loaded> all;
+  for (const Candidate& candidate : run.options().candidates) {
+    Loaded loaded;
+    loaded.daemon = run.Start(candidate, DaemonConfig::kSame);
+    loaded.target = std::make_unique<Target>(*loaded.daemon);
+    metadata::Lease lease;
+    lease.id = model::LeaseId(kLease);
+    Must(loaded.target->leases().Create(PlainScope().ns, lease), "create lease");
+    all.push_back(std::move(loaded));
+  }
+  const int per_batch = blobs / kBatches;
+  for (int batch = 0; batch < kBatches; ++batch) {
+    for (Loaded& loaded : all) Ingest(run, *loaded.target, batch * per_batch, per_batch);
+  }
+  if (!run.Wants("34") && !run.Wants("35") && !run.Wants("collect")) return;
+  run.Alternate(run.N(7, 1), all, [&](Loaded& loaded) { ForceLive(run, *loaded.target); });
+  for (Loaded& loaded : all) {
+    if (CountBlobs(*loaded.target) != blobs) Fail("a collection took blobs that a lease holds");
+    ForceDead(run, *loaded.target);
+    if (CountBlobs(*loaded.target) != 0) Fail("a collection left blobs that nothing holds");
+  }
+}
+
+}  // namespace corten::bench
