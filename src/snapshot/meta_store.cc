@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/binary_values.h"
 #include "model/filter.h"
 #include "snapshot/record_codec.h"
 

@@ -1,5 +1,7 @@
 #include "wire/proto_fields.h"
 
+#include "base/binary_values.h"
+
 namespace corten::wire {
 
 namespace {
@@ -9,14 +11,6 @@ constexpr uint32_t kWireFixed64 = 1;
 constexpr uint32_t kWireBytes = 2;
 constexpr uint32_t kWireFixed32 = 5;
 constexpr uint64_t kMaxFieldNumber = (1u << 29) - 1;
-
-void AppendVarint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
 
 // Length of the UTF-8 sequence at the start of `text`, 0 if there is none. Refuses overlong forms
 // and surrogates.
@@ -42,13 +36,13 @@ size_t SequenceLength(std::string_view text) {
 }  // namespace
 
 void AppendVarintField(std::string& out, uint32_t number, uint64_t value) {
-  AppendVarint(out, uint64_t{number} << 3 | kWireVarint);
-  AppendVarint(out, value);
+  AppendUvarint(out, uint64_t{number} << 3 | kWireVarint);
+  AppendUvarint(out, value);
 }
 
 void AppendBytesHeader(std::string& out, uint32_t number, size_t size) {
-  AppendVarint(out, uint64_t{number} << 3 | kWireBytes);
-  AppendVarint(out, size);
+  AppendUvarint(out, uint64_t{number} << 3 | kWireBytes);
+  AppendUvarint(out, size);
 }
 
 void AppendBytesField(std::string& out, uint32_t number, std::string_view value) {
@@ -56,26 +50,11 @@ void AppendBytesField(std::string& out, uint32_t number, std::string_view value)
   out.append(value);
 }
 
-bool FieldReader::ReadVarint(uint64_t* value) {
-  uint64_t result = 0;
-  for (size_t i = 0; i < rest_.size() && i < 10; ++i) {
-    const auto byte = static_cast<unsigned char>(rest_[i]);
-    if (i == 9 && byte > 1) return false;  // more than 64 bits
-    result |= uint64_t{byte & 0x7fu} << (7 * i);
-    if (byte < 0x80) {
-      rest_.remove_prefix(i + 1);
-      *value = result;
-      return true;
-    }
-  }
-  return false;
-}
-
 bool FieldReader::Next() {
   if (rest_.empty() || bad_) return false;
   uint64_t key = 0;
   number_ = 0;
-  if (!ReadVarint(&key) || key >> 3 == 0 || key >> 3 > kMaxFieldNumber) {
+  if (!TakeUvarint(&rest_, &key) || key >> 3 == 0 || key >> 3 > kMaxFieldNumber) {
     bad_ = true;
     return false;
   }
@@ -92,7 +71,7 @@ bool FieldReader::ReadValue(uint64_t wire_type) {
   uint64_t size = 0;
   switch (wire_type) {
     case kWireVarint:
-      return ReadVarint(&varint_);
+      return TakeUvarint(&rest_, &varint_);
     case kWireFixed64:
       size = 8;
       break;
@@ -100,7 +79,7 @@ bool FieldReader::ReadValue(uint64_t wire_type) {
       size = 4;
       break;
     case kWireBytes:
-      if (!ReadVarint(&size)) return false;
+      if (!TakeUvarint(&rest_, &size)) return false;
       break;
     default:
       return false;

@@ -39,7 +39,6 @@ class FieldReader {
   std::string_view bytes() const { return bytes_; }
 
  private:
-  bool ReadVarint(uint64_t* value);
   bool ReadValue(uint64_t wire_type);
 
   std::string_view rest_;
