@@ -162,12 +162,11 @@ Result<std::string> NormalizeDockerReference(std::string_view text) {
     return Invalid(text, "repository name must be lowercase letters, digits and separators");
   std::string path(rest);
   if (domain == "docker.io" && path.find('/') == std::string::npos) path.insert(0, "library/");
-  if (text.size() + path.size() - rest.size() + domain.size() > kMaxReference)
-    return Invalid(text.substr(0, 64), "too long");
   std::string out = StrCat(domain, "/", path);
   if (!tag.empty()) out += StrCat(":", tag);
   if (tag.empty() && digest.empty()) out += ":latest";
   if (!digest.empty()) out += StrCat("@", digest);
+  if (out.size() > kMaxReference) return Invalid(text.substr(0, 64), "too long");
   return out;
 }
 

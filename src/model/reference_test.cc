@@ -52,5 +52,14 @@ TEST(ReferenceTest, HostsOfDockerNamesAreHosts) {
   EXPECT_EQ(NormalizeDockerReference("A-1.b:5000/c").value(), "A-1.b:5000/c:latest");
 }
 
+TEST(ReferenceTest, TheLengthOfADockerNameIsCountedOnce) {
+  const std::string host = StrCat(std::string(1000, 'h'), ".io");
+  const std::string whole = NormalizeDockerReference(host + "/c").value();
+  EXPECT_EQ(whole, host + "/c:latest");
+  EXPECT_EQ(NormalizeDockerReference(whole).value(), whole);
+  EXPECT_EQ(NormalizeDockerReference(host + "/" + std::string(30, 'c')).error().code(),
+            Code::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace corten::model
