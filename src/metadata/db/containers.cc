@@ -1,5 +1,5 @@
-#include "metadata/db/codec.h"
 #include "metadata/db/objects.h"
+#include "metadata/db/shared_fields.h"
 
 namespace corten::metadata {
 
@@ -15,35 +15,23 @@ Result<Container> ReadContainer(std::string_view id, const bolt::Bucket& row) {
   container.id = model::ContainerId(id);
   container.created_at = container.updated_at = kZeroTime;
   TRY(ForEachEntry(row, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
-    if (child != nullptr) {
-      if (entry.key == key::kLabels) container.labels = TRY(ReadPairs(*child));
-      if (entry.key == key::kRuntime) container.runtime = TRY(ReadRuntime(*child));
-      if (entry.key == key::kExtensions) container.extensions = TRY(ReadAnys(*child));
-      return Ok();
+    if (child == nullptr) {
+      if (entry.key == key::kImage) container.image = entry.value;
+      if (entry.key == key::kSnapshotter) container.snapshotter = entry.value;
+      if (entry.key == key::kSnapshotKey) container.snapshot_key = entry.value;
+      if (entry.key == key::kSandboxId) container.sandbox = model::SandboxId(entry.value);
     }
-    if (entry.key == key::kImage) container.image = entry.value;
-    if (entry.key == key::kSpec) container.spec = TRY(DecodeAny(entry.value));
-    if (entry.key == key::kSnapshotter) container.snapshotter = entry.value;
-    if (entry.key == key::kSnapshotKey) container.snapshot_key = entry.value;
-    if (entry.key == key::kSandboxId) container.sandbox = model::SandboxId(entry.value);
-    if (entry.key == key::kCreatedAt) container.created_at = TRY(DecodeTime(entry.value));
-    if (entry.key == key::kUpdatedAt) container.updated_at = TRY(DecodeTime(entry.value));
-    return Ok();
+    return ReadSharedField(entry, child, &container);
   }));
   return container;
 }
 
 Status WriteContainer(bolt::Bucket row, const Container& container) {
-  TRY(row.Put(key::kCreatedAt, EncodeTime(container.created_at)));
-  TRY(row.Put(key::kUpdatedAt, EncodeTime(container.updated_at)));
-  if (container.spec) TRY(row.Put(key::kSpec, EncodeAny(*container.spec)));
   TRY(row.Put(key::kImage, container.image));
   TRY(row.Put(key::kSnapshotter, container.snapshotter));
   TRY(row.Put(key::kSnapshotKey, container.snapshot_key));
   TRY(row.Put(key::kSandboxId, container.sandbox.str()));
-  TRY(WriteRuntime(row, container.runtime));
-  TRY(MergeExtensions(row, container.extensions));
-  return WriteMap(row, key::kLabels, container.labels);
+  return WriteSharedFields(row, container);
 }
 
 Status Validate(const Container& container) {
@@ -74,20 +62,8 @@ Result<Container> ApplyMask(const Container& before, const Container& wanted, Fi
     paths = {"labels", "spec", "extensions", "image", "snapshotkey"};
   }
   for (const std::string& path : paths) {
-    std::string name;
-    if (MaskKey(path, "labels", &name)) {
-      const auto value = wanted.labels.find(name);
-      after.labels[name] = value == wanted.labels.end() ? std::string() : value->second;
-    } else if (MaskKey(path, "extensions", &name)) {
-      const auto value = wanted.extensions.find(name);
-      after.extensions[name] = value == wanted.extensions.end() ? model::Any() : value->second;
-    } else if (path == "labels") {
-      after.labels = wanted.labels;
-    } else if (path == "spec") {
-      after.spec = wanted.spec;
-    } else if (path == "extensions") {
-      after.extensions = wanted.extensions;
-    } else if (path == "image") {
+    if (ApplySharedPath(path, wanted, &after)) continue;
+    if (path == "image") {
       after.image = wanted.image;
     } else if (path == "snapshotkey") {
       after.snapshot_key = wanted.snapshot_key;

@@ -1,5 +1,5 @@
-#include "metadata/db/codec.h"
 #include "metadata/db/objects.h"
+#include "metadata/db/shared_fields.h"
 
 namespace corten::metadata {
 
@@ -12,29 +12,15 @@ Result<Sandbox> ReadSandbox(std::string_view id, const bolt::Bucket& row) {
   sandbox.id = model::SandboxId(id);
   sandbox.created_at = sandbox.updated_at = kZeroTime;
   TRY(ForEachEntry(row, [&](const bolt::Entry& entry, const bolt::Bucket* child) -> Status {
-    if (child != nullptr) {
-      if (entry.key == key::kLabels) sandbox.labels = TRY(ReadPairs(*child));
-      if (entry.key == key::kRuntime) sandbox.runtime = TRY(ReadRuntime(*child));
-      if (entry.key == key::kExtensions) sandbox.extensions = TRY(ReadAnys(*child));
-      return Ok();
-    }
-    if (entry.key == key::kSpec) sandbox.spec = TRY(DecodeAny(entry.value));
-    if (entry.key == key::kSandboxer) sandbox.sandboxer = entry.value;
-    if (entry.key == key::kCreatedAt) sandbox.created_at = TRY(DecodeTime(entry.value));
-    if (entry.key == key::kUpdatedAt) sandbox.updated_at = TRY(DecodeTime(entry.value));
-    return Ok();
+    if (child == nullptr && entry.key == key::kSandboxer) sandbox.sandboxer = entry.value;
+    return ReadSharedField(entry, child, &sandbox);
   }));
   return sandbox;
 }
 
 Status WriteSandbox(bolt::Bucket row, const Sandbox& sandbox) {
-  TRY(row.Put(key::kCreatedAt, EncodeTime(sandbox.created_at)));
-  TRY(row.Put(key::kUpdatedAt, EncodeTime(sandbox.updated_at)));
-  TRY(WriteMap(row, key::kLabels, sandbox.labels));
-  TRY(MergeExtensions(row, sandbox.extensions));
-  if (sandbox.spec) TRY(row.Put(key::kSpec, EncodeAny(*sandbox.spec)));
   TRY(row.Put(key::kSandboxer, sandbox.sandboxer));
-  return WriteRuntime(row, sandbox.runtime);
+  return WriteSharedFields(row, sandbox);
 }
 
 Status Validate(const Sandbox& sandbox) {
@@ -53,20 +39,8 @@ Result<Sandbox> ApplyMask(const Sandbox& before, const Sandbox& wanted, FieldPat
     paths = {"labels", "extensions", "spec", "runtime"};
   }
   for (const std::string& path : paths) {
-    std::string name;
-    if (MaskKey(path, "labels", &name)) {
-      const auto value = wanted.labels.find(name);
-      after.labels[name] = value == wanted.labels.end() ? std::string() : value->second;
-    } else if (MaskKey(path, "extensions", &name)) {
-      const auto value = wanted.extensions.find(name);
-      after.extensions[name] = value == wanted.extensions.end() ? model::Any() : value->second;
-    } else if (path == "labels") {
-      after.labels = wanted.labels;
-    } else if (path == "extensions") {
-      after.extensions = wanted.extensions;
-    } else if (path == "spec") {
-      after.spec = wanted.spec;
-    } else if (path == "runtime") {
+    if (ApplySharedPath(path, wanted, &after)) continue;
+    if (path == "runtime") {
       after.runtime = wanted.runtime;
     } else {
       return InvalidArgumentError("cannot update ", Quoted(path), " field on sandbox ",
