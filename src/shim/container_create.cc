@@ -128,6 +128,7 @@ void Container::OnRuntimeCreated(Status status) {
   }
   FAILPOINT("shim.create.runtime");
   Status watched = WatchProcess(init_, PidFile("init"));
+  runtime_.SetInit(init_->pid);
   create_hold_.reset();
   if (!watched.ok()) {
     Error error =

@@ -30,6 +30,7 @@ void Container::OnEnded(const std::shared_ptr<Process>& process, ExitStatus stat
   process->ended = ExitRecord{static_cast<uint32_t>(status.code), Now()};
   FAILPOINT("shim.exit.noticed");
   if (process->io != nullptr) process->io->ProcessEnded();
+  if (process == init_) runtime_.InitEnded();
   AnnounceExits();
 }
 

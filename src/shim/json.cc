@@ -263,6 +263,20 @@ void JsonView::ForEach(const std::function<bool(const JsonView& element)>& visit
   } while (scanner.Take(','));
 }
 
+void JsonView::ForEachMember(
+    const std::function<bool(const std::string& name, const JsonView& value)>& visit) const {
+  if (kind() != Kind::kObject) return;
+  Scanner scanner(text_);
+  (void)scanner.Take('{');
+  do {
+    std::string_view key;
+    std::string_view value;
+    if (!scanner.Text(&key) || !scanner.Take(':') || !scanner.Value(0, &value))
+      return;  // the empty object
+    if (!visit(Unquote(key), JsonView(value))) return;
+  } while (scanner.Take(','));
+}
+
 std::optional<std::string> JsonView::String() const {
   if (kind() != Kind::kString) return std::nullopt;
   return Unquote(text_);

@@ -37,6 +37,10 @@ class JsonView {
   }
   // Elements of an array in order, until `visit` returns false. Nothing for other kinds.
   void ForEach(const std::function<bool(const JsonView& element)>& visit) const;
+  // Members of an object in order, names with their escapes undone, until `visit` returns false.
+  // Of duplicate names all are visited. Nothing for other kinds.
+  void ForEachMember(
+      const std::function<bool(const std::string& name, const JsonView& value)>& visit) const;
 
   std::optional<std::string> String() const;  // escapes undone; nullopt if no string
   std::optional<bool> Bool() const;

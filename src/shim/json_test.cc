@@ -31,6 +31,20 @@ TEST(Json, EscapesAreUndoneInNamesAndValues) {
             "\"\\/\b\f\n\r\t\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbd");
 }
 
+TEST(Json, MembersAreVisitedInOrder) {
+  std::vector<std::string> seen;
+  const auto visit = [&](const std::string& name, const JsonView& value) {
+    seen.push_back(name + "=" + std::string(value.text()));
+    return seen.size() < 3;
+  };
+  JsonView::Parse(R"({"":1,"\u0061":{"b":2},"c":[3],"d":4})")->ForEachMember(visit);
+  EXPECT_EQ(seen, (std::vector<std::string>{"=1", R"(a={"b":2})", "c=[3]"}));
+  seen.clear();
+  JsonView::Parse("{}")->ForEachMember(visit);
+  JsonView::Parse("[1]")->ForEachMember(visit);
+  EXPECT_TRUE(seen.empty());
+}
+
 TEST(Json, OfDuplicateNamesTheLastCounts) {
   EXPECT_EQ(JsonView::Parse(R"({"a":1,"a":2})")->Find("a")->Integer(), 2);
 }

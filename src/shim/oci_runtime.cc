@@ -1,6 +1,7 @@
 #include "shim/oci_runtime.h"
 
 #include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ constexpr std::chrono::minutes kCreateDeadline(5);
 constexpr std::chrono::minutes kStartDeadline(5);
 constexpr std::chrono::minutes kDeleteDeadline(2);
 constexpr std::chrono::minutes kShortDeadline(1);
+// Init stands at its fifo or is on the way to it; if not, runc shall say why.
+constexpr std::chrono::seconds kFifoDeadline(10);
 constexpr size_t kMaxLogTail = 256 << 10;
 
 std::string Lower(std::string_view text) {
@@ -227,7 +230,58 @@ void OciRuntime::Create(const std::string& console_socket, const std::string& pi
   Run(std::move(call), StatusOnly(std::move(done)));
 }
 
+OciRuntime::~OciRuntime() {
+  if (!pending_start_.has_value()) return;
+  loop_.Cancel(pending_start_->timer);
+  loop_.Remove(pending_start_->fifo);
+}
+
 void OciRuntime::Start(Done done) {
+  if (!StartWithoutRuntime(done)) StartByRuntime(std::move(done));
+}
+
+bool OciRuntime::StartWithoutRuntime(const Done& done) {
+  if (!RuncState::IsKeptBy(settings_.binary)) return false;
+  Result<RuncState> state = RuncState::Read(StateRoot(), id_, init_);
+  if (!state.ok()) return false;
+  Result<Fd> fifo = state->OpenFifo();
+  if (!fifo.ok()) return false;
+  const Status watched = loop_.Add(*fifo, EPOLLIN, [this](uint32_t) {
+    if (!FinishStart()) AbandonStart();  // a writer that has left without a byte
+  });
+  if (!watched.ok()) return false;
+  pending_start_.emplace(PendingStart{std::move(*state), std::move(*fifo), 0, done});
+  pending_start_->timer = loop_.After(kFifoDeadline, [this] { AbandonStart(); });
+  return true;
+}
+
+bool OciRuntime::FinishStart() {
+  char byte = 0;
+  if (read(pending_start_->fifo.get(), &byte, 1) != 1) return false;
+  loop_.Remove(pending_start_->fifo);
+  loop_.Cancel(pending_start_->timer);
+  const PendingStart start = std::move(*pending_start_);
+  pending_start_.reset();
+  // Init runs already; what stays of the fifo would only make runc take it for a created one.
+  (void)start.state.RemoveFifo();
+  start.done(Ok());
+  return true;
+}
+
+void OciRuntime::InitEnded() {
+  if (pending_start_.has_value() && !FinishStart()) AbandonStart();
+}
+
+// Runc does it again from the beginning, and has the words for what is wrong.
+void OciRuntime::AbandonStart() {
+  loop_.Remove(pending_start_->fifo);
+  loop_.Cancel(pending_start_->timer);
+  Done done = std::move(pending_start_->done);
+  pending_start_.reset();
+  StartByRuntime(std::move(done));
+}
+
+void OciRuntime::StartByRuntime(Done done) {
   Run({{"start", id_}, "OCI runtime start failed", kStartDeadline, {}, {}},
       StatusOnly(std::move(done)));
 }
@@ -268,7 +322,16 @@ void OciRuntime::Kill(uint32_t signal, Target target, Done done) {
   });
 }
 
+bool OciRuntime::DeleteWithoutRuntime() {
+  if (!RuncState::IsKeptBy(settings_.binary)) return false;
+  const Result<RuncState> state = RuncState::Read(StateRoot(), id_, init_);
+  return state.ok() && state->Remove().ok();
+}
+
 void OciRuntime::Delete(Force force, Done done) {
+  if (force == Force::kNo && init_ > 0 && DeleteWithoutRuntime()) {
+    return loop_.Post([done = std::move(done)] { done(Ok()); });
+  }
   Call call;
   call.words = {"delete"};
   if (force == Force::kYes) call.words.emplace_back("--force");

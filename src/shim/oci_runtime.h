@@ -3,8 +3,11 @@
 //
 // Every call names the state directory ROOT/NAMESPACE and a log file in the bundle. After a failure
 // the last error that the call itself appended to the log becomes the text, because clients match
-// on it; what this project adds is an explanation of two refusals that users of crun meet. Threads:
-// loop thread only. Crash: a runtime process dies with the shim (parent death signal). Source:
+// on it; what this project adds is an explanation of two refusals that users of crun meet.
+//
+// Two steps of a runc container are done here without runc where its record allows it (RuncState):
+// start, which lets init pass its fifo, and the delete of one that has ended. Threads: loop thread
+// only. Crash: a runtime process dies with the shim (parent death signal). Source:
 // containerd 2.3 runc shim command lines; runc 1.1 to 1.3, crun 1.8 to 1.28.
 #pragma once
 
@@ -12,6 +15,7 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,8 +24,10 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/strcat.h"
 #include "shim/bundle.h"
 #include "shim/reaper.h"
+#include "shim/runc_state.h"
 
 namespace corten::shim {
 
@@ -36,12 +42,20 @@ class OciRuntime {
   // `oci_version` is the bundle's, for the explanation of a refusal.
   OciRuntime(Loop& loop, Reaper& reaper, std::string ns, std::string id, std::string bundle,
              RuntimeSettings settings, std::string oci_version);
+  ~OciRuntime();
+  OciRuntime(const OciRuntime&) = delete;
+  OciRuntime& operator=(const OciRuntime&) = delete;
 
   // Runtimes whose container processes are ordinary host processes, so that the shim may signal and
   // count them itself.
   static bool RunsHostProcesses(std::string_view binary);
   bool runs_host_processes() const { return host_processes_; }
   const RuntimeSettings& settings() const { return settings_; }
+
+  // The container's init, once it is created: what runc has on record must be of this process.
+  void SetInit(pid_t pid) { init_ = pid; }
+  // Init has ended: a start that waits for it is concluded.
+  void InitEnded();
 
   // Each calls `done` once, later. Errors: kUnknown with the runtime's text, kNotFound and
   // kDeadlineExceeded as said.
@@ -75,6 +89,20 @@ class OciRuntime {
   };
   void Run(Call call, std::function<void(Result<std::string> output)> done);
 
+  // A start without runc: init has been let go on, and its byte is awaited.
+  struct PendingStart {
+    RuncState state;
+    Fd fifo;
+    Loop::TimerId timer = 0;
+    Done done;
+  };
+  bool StartWithoutRuntime(const Done& done);
+  bool FinishStart();  // false: init's byte has not come
+  void AbandonStart();
+  void StartByRuntime(Done done);
+  bool DeleteWithoutRuntime();
+  std::string StateRoot() const { return StrCat(settings_.root, "/", ns_); }
+
   Loop& loop_;
   Reaper& reaper_;
   std::string ns_;
@@ -83,6 +111,8 @@ class OciRuntime {
   RuntimeSettings settings_;
   std::string oci_version_;
   bool host_processes_;
+  pid_t init_ = 0;
+  std::optional<PendingStart> pending_start_;
 };
 
 // The message of the last error in the runtime's log from byte `offset` on. "" if there is none; an

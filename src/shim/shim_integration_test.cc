@@ -2,6 +2,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/clock.h"
@@ -74,6 +75,30 @@ TEST_F(Shim, ProcessesThatEndAtOnceStillStartFirst) {
     EXPECT_EQ(events[i + 1].topic, "/tasks/start");
     EXPECT_EQ(events[i + 2].topic, "/tasks/exit");
   }
+}
+
+// Each runc process costs more than all else in start or delete.
+TEST_F(Shim, AWholeLifeNeedsOneRuncProcess) {
+  runtime_ = root_ + "/runc-seen/runc";
+  ASSERT_TRUE(MakeDirs(root_ + "/runc-seen", 0755).ok());
+  const std::string script =
+      StrCat("#!/bin/sh\necho \"$*\" >>", root_, "/calls\nexec runc \"$@\"\n");
+  ASSERT_TRUE(ReplaceFile(*Dir::Open(root_ + "/runc-seen"), "runc", script, 0755,
+                          FileReplacer::Durable::kNo)
+                  .ok());
+  RunContainer("c1", {"/bin/busybox", "sh", "-c", "exit 3"});
+  EXPECT_EQ(*Wait("c1"), 3U);
+  EXPECT_TRUE(Delete("c1").ok());
+  const Result<std::string> calls = ReadFileAt(root_ + "/calls", 64 << 10);
+  ASSERT_TRUE(calls.ok());
+  EXPECT_EQ(std::count(calls->begin(), calls->end(), '\n'), 1) << *calls;
+  EXPECT_NE(calls->find(" create "), std::string::npos) << *calls;
+  // Nothing is left that runc would have removed.
+  EXPECT_TRUE(Dir::Open(StrCat(root_, "/runc/", ns_))->List()->empty());
+  const auto hierarchies = Dir::Open("/sys/fs/cgroup")->List();
+  for (const std::string& name : *hierarchies)
+    EXPECT_NE(access(StrCat("/sys/fs/cgroup/", name, "/", ns_, "/c1").c_str(), F_OK), 0) << name;
+  EXPECT_NE(access(StrCat("/sys/fs/cgroup/", ns_, "/c1").c_str(), F_OK), 0);
 }
 
 TEST_F(Shim, AHundredExecsAtOnceEachEndOnceWithTheirOwnStatus) {
