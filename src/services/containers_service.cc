@@ -47,29 +47,14 @@ class ContainersService final : public wire_api::Containers::CallbackService {
   grpc::ServerWriteReactor<wire_api::ListContainerMessage>* ListStream(
       grpc::CallbackServerContext* context,
       const wire_api::ListContainersRequest* request) override {
-    using Stream = PullStream<wire_api::ListContainerMessage>;
-    const Result<model::Scope> scope = RequireScope(*context);
-    if (!scope.ok()) return Stream::Fail(scope.error());
-    struct State {
-      bool listed = false;
-      size_t next = 0;
-      std::vector<metadata::Container> containers;
-    };
-    auto state =
-        std::make_shared<State>();  // owned by the stream's function, which must be copyable
-    return Stream::Start(
-        executors_.quick,
-        [this, state, ns = scope->ns, filters = FromProto(request->filters())](
-            wire_api::ListContainerMessage* message) -> Result<bool> {
-          if (!state->listed) {
-            state->containers = TRY(store_->List(ns, filters));
-            state->listed = true;
-          }
-          if (state->next == state->containers.size()) return false;
-          ToProto(state->containers[state->next++], message->mutable_container());
-          return true;
+    return ListStreamInNamespace<wire_api::ListContainerMessage, metadata::Container>(
+        context, executors_.quick, /*batch=*/1,
+        [this, filters = FromProto(request->filters())](const model::Scope& scope) {
+          return store_->List(scope.ns, filters);
         },
-        Stream::Blocking::kFirstCall);
+        [](const metadata::Container& container, wire_api::ListContainerMessage* message) {
+          ToProto(container, message->mutable_container());
+        });
   }
 
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,

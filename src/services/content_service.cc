@@ -59,32 +59,20 @@ class ContentService final : public wire_api::Content::CallbackService {
 
   grpc::ServerWriteReactor<wire_api::ListContentResponse>* List(
       grpc::CallbackServerContext* context, const wire_api::ListContentRequest* request) override {
-    using Stream = PullStream<wire_api::ListContentResponse>;
-    const Result<model::Scope> scope = RequireScope(*context);
-    if (!scope.ok()) return Stream::Fail(scope.error());
-    struct State {
-      bool listed = false;
-      size_t next = 0;
-      std::vector<content::Info> infos;
-    };
-    auto state =
-        std::make_shared<State>();  // owned by the stream's function, which must be copyable
-    return Stream::Start(
-        executors_.quick,
-        [this, state, scope = *scope, filters = FromProto(request->filters())](
-            wire_api::ListContentResponse* message) -> Result<bool> {
-          if (!state->listed) {
-            TRY(stores_->Content(scope)->Walk(filters, [&](const content::Info& info) {
-              state->infos.push_back(info);
-              return Ok();
-            }));
-            state->listed = true;
-          }
-          for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i)
-            ToProto(state->infos[state->next++], message->add_info());
-          return message->info_size() > 0;
+    return ListStreamInNamespace<wire_api::ListContentResponse, content::Info>(
+        context, executors_.quick, kListBatch,
+        [this, filters = FromProto(request->filters())](
+            const model::Scope& scope) -> Result<std::vector<content::Info>> {
+          std::vector<content::Info> infos;
+          TRY(stores_->Content(scope)->Walk(filters, [&](const content::Info& info) {
+            infos.push_back(info);
+            return Ok();
+          }));
+          return infos;
         },
-        Stream::Blocking::kFirstCall);
+        [](const content::Info& info, wire_api::ListContentResponse* message) {
+          ToProto(info, message->add_info());
+        });
   }
 
   grpc::ServerUnaryReactor* Delete(grpc::CallbackServerContext* context,

@@ -7,12 +7,14 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/executor.h"
@@ -120,5 +122,37 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   Message message_;
   std::atomic<bool> canceled_{false};
 };
+
+// A stream of a list in the caller's namespace. `gather`, Result<std::vector<Entry>>(const
+// model::Scope&), runs on the executor; then each message takes up to `batch` entries, each put in
+// by `add`. The list is kept until the stream ends.
+template <typename Message, typename Entry, typename Gather>
+grpc::ServerWriteReactor<Message>* ListStreamInNamespace(grpc::CallbackServerContext* context,
+                                                         Executor* executor, int batch,
+                                                         Gather gather,
+                                                         void (*add)(const Entry&, Message*)) {
+  Result<model::Scope> scope = RequireScope(*context);
+  if (!scope.ok()) return PullStream<Message>::Fail(scope.error());
+  struct State {
+    bool gathered = false;
+    size_t next = 0;
+    std::vector<Entry> entries;
+  };
+  auto state = std::make_shared<State>();  // owned by the stream's function, which must be copyable
+  return PullStream<Message>::Start(
+      executor,
+      [state, batch, add, gather = std::move(gather),
+       scope = std::move(scope).value()](Message* message) -> Result<bool> {
+        if (!state->gathered) {
+          state->entries = TRY(gather(scope));
+          state->gathered = true;
+        }
+        const size_t left = state->entries.size() - state->next;
+        const size_t count = std::min(left, static_cast<size_t>(batch));
+        for (size_t i = 0; i < count; ++i) add(state->entries[state->next++], message);
+        return count > 0;
+      },
+      PullStream<Message>::Blocking::kFirstCall);
+}
 
 }  // namespace corten::services

@@ -96,35 +96,22 @@ class SnapshotsService final : public wire_api::Snapshots::CallbackService {
   grpc::ServerWriteReactor<wire_api::ListSnapshotsResponse>* List(
       grpc::CallbackServerContext* context,
       const wire_api::ListSnapshotsRequest* request) override {
-    using Stream = PullStream<wire_api::ListSnapshotsResponse>;
-    const Result<model::Scope> scope = RequireScope(*context);
-    if (!scope.ok()) return Stream::Fail(scope.error());
-    struct State {
-      bool listed = false;
-      size_t next = 0;
-      std::vector<snapshot::Info> infos;
-    };
-    auto state =
-        std::make_shared<State>();  // owned by the stream's function, which must be copyable
-    return Stream::Start(
-        executors_.quick,
-        [this, state, scope = *scope, name = request->snapshotter(),
-         filters = FromProto(request->filters())](
-            wire_api::ListSnapshotsResponse* message) -> Result<bool> {
-          if (!state->listed) {
-            const std::unique_ptr<snapshot::Snapshotter> snapshots =
-                TRY(stores_->Snapshots(scope, name));
-            TRY(snapshots->Walk(filters, [&](const snapshot::Info& info) {
-              state->infos.push_back(info);
-              return Ok();
-            }));
-            state->listed = true;
-          }
-          for (int i = 0; i < kListBatch && state->next < state->infos.size(); ++i)
-            ToProto(state->infos[state->next++], message->add_info());
-          return message->info_size() > 0;
+    return ListStreamInNamespace<wire_api::ListSnapshotsResponse, snapshot::Info>(
+        context, executors_.quick, kListBatch,
+        [this, name = request->snapshotter(), filters = FromProto(request->filters())](
+            const model::Scope& scope) -> Result<std::vector<snapshot::Info>> {
+          const std::unique_ptr<snapshot::Snapshotter> snapshots =
+              TRY(stores_->Snapshots(scope, name));
+          std::vector<snapshot::Info> infos;
+          TRY(snapshots->Walk(filters, [&](const snapshot::Info& info) {
+            infos.push_back(info);
+            return Ok();
+          }));
+          return infos;
         },
-        Stream::Blocking::kFirstCall);
+        [](const snapshot::Info& info, wire_api::ListSnapshotsResponse* message) {
+          ToProto(info, message->add_info());
+        });
   }
 
   grpc::ServerUnaryReactor* Usage(grpc::CallbackServerContext* context,
