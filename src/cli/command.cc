@@ -43,6 +43,10 @@ Status CheckValue(const Flag& flag, const std::string& text) {
     case FlagKind::kInt:
       (void)strtoll(text.c_str(), &end, 0);
       return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
+    case FlagKind::kUnsigned: {
+      uint64_t value = 0;
+      return ParseU64(text, &value) && value <= INT64_MAX ? Ok() : Status(bad("parse error"));
+    }
     case FlagKind::kFloat:
       (void)strtod(text.c_str(), &end);
       return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
@@ -231,6 +235,8 @@ class Parser {
   Values values_;
 };
 
+bool Values::Declared(std::string_view name) const { return values_.contains(name); }
+
 const Values::Value& Values::Find(std::string_view name) const {
   const auto found = values_.find(name);
   CHECK(found != values_.end());
@@ -268,6 +274,9 @@ Flag TextFlag(std::vector<std::string> names, std::string help, std::string fall
 }
 Flag IntFlag(std::vector<std::string> names, std::string help, std::string fallback) {
   return {FlagKind::kInt, std::move(names), std::move(help), std::move(fallback), "", false};
+}
+Flag UnsignedFlag(std::vector<std::string> names, std::string help, std::string fallback) {
+  return {FlagKind::kUnsigned, std::move(names), std::move(help), std::move(fallback), "", false};
 }
 Flag FloatFlag(std::vector<std::string> names, std::string help) {
   return {FlagKind::kFloat, std::move(names), std::move(help), "0", "", false};

@@ -20,7 +20,7 @@
 
 namespace corten::cli {
 
-enum class FlagKind { kBool, kString, kInt, kFloat, kDuration, kList };
+enum class FlagKind { kBool, kString, kInt, kUnsigned, kFloat, kDuration, kList };
 
 struct Flag {
   FlagKind kind = FlagKind::kString;
@@ -34,7 +34,8 @@ struct Flag {
 // The parsed values of one command and of those above it.
 class Values {
  public:
-  bool Has(std::string_view name) const;  // given on the line or by the environment
+  bool Declared(std::string_view name) const;  // the command, or one above it, has such a flag
+  bool Has(std::string_view name) const;       // given on the line or by the environment
   bool Bool(std::string_view name) const;
   std::string Text(std::string_view name) const;  // REQUIRES: a declared flag, as for all of these
   int64_t Int(std::string_view name) const;
@@ -78,6 +79,7 @@ Flag BoolFlag(std::vector<std::string> names, std::string help);
 Flag TextFlag(std::vector<std::string> names, std::string help, std::string fallback = "",
               std::string env = "");
 Flag IntFlag(std::vector<std::string> names, std::string help, std::string fallback = "0");
+Flag UnsignedFlag(std::vector<std::string> names, std::string help, std::string fallback = "0");
 Flag FloatFlag(std::vector<std::string> names, std::string help);
 Flag DurationFlag(std::vector<std::string> names, std::string help, std::string fallback = "0s",
                   std::string env = "");

@@ -10,34 +10,13 @@
 
 #include "base/clock.h"
 #include "cli/corten_verbs.h"
+#include "cli/signals.h"
 #include "cli/table.h"
 #include "client/tasks.h"
 
 namespace corten::cli {
 
 namespace {
-
-struct SignalName {
-  const char* name;
-  int number;
-};
-constexpr SignalName kSignals[] = {
-    {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},  {"KILL", SIGKILL},
-    {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM},  {"TERM", SIGTERM},
-    {"CONT", SIGCONT}, {"STOP", SIGSTOP}, {"TSTP", SIGTSTP}, {"WINCH", SIGWINCH}};
-
-Result<uint32_t> ParseSignal(std::string text) {
-  uint64_t number = 0;
-  if (ParseU64(text, &number) && number > 0 && number < 65) return static_cast<uint32_t>(number);
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  });
-  if (text.starts_with("SIG")) text.erase(0, 3);
-  for (const SignalName& signal : kSignals) {
-    if (text == signal.name) return static_cast<uint32_t>(signal.number);
-  }
-  return InvalidArgumentError("unknown signal ", Quoted(text));
-}
 
 std::string Lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](char c) {

@@ -3,16 +3,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "api/values.h"
-#include "base/clock.h"
 #include "base/dir.h"
 #include "base/log.h"
 #include "cli/corten_verbs.h"
+#include "cli/held_lease.h"
+#include "cli/image_rootfs.h"
 #include "cli/process.h"
 #include "cli/session.h"
+#include "cli/undo.h"
 #include "containerd/runc/v1/options.pb.h"
-#include "image/manifest.h"
-#include "image/unpack.h"
 #include "oci/spec.h"
 
 namespace corten::cli {
@@ -20,27 +19,12 @@ namespace corten::cli {
 namespace {
 
 constexpr int64_t kCpuPeriodUs = 100000;
-constexpr int64_t kLeaseLifeNanos = int64_t{3600} * 1000000000;
 
 std::string RandomId() {
   unsigned char raw[6] = {};
   (void)!getrandom(raw, sizeof(raw), 0);  // a clash is answered with "already exists"
   return Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw)));
 }
-
-// What was made so far, undone in reverse unless kept. Each step may fail: what stays is named by
-// the next listing.
-class Undo {
- public:
-  ~Undo() {
-    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) (*step)();
-  }
-  void Add(std::function<void()> step) { steps_.push_back(std::move(step)); }
-  void Keep() { steps_.clear(); }
-
- private:
-  std::vector<std::function<void()>> steps_;
-};
 
 Result<oci::BindMount> ParseVolume(const std::string& text) {
   const size_t first = text.find(':');
@@ -78,57 +62,6 @@ Result<int64_t> ParseBytes(const std::string& text) {
   if (!ParseU64(digits, &value) || value == 0 || value > (uint64_t{1} << 40))
     return InvalidArgumentError("memory ", Quoted(text), ": want a size such as 512m or 2g");
   return static_cast<int64_t>(value) * scale;
-}
-
-struct Prepared {
-  std::string chain_id;
-  std::string config;  // JSON
-};
-
-// A lease for the making of a container: keeps layers and snapshot until the container refers to
-// them. Given back at the end; if that fails it ends by itself.
-class HeldLease {
- public:
-  static Result<std::unique_ptr<HeldLease>> Take(Session& session) {
-    metadata::Lease lease;
-    const Time until = AddNanos(Now(), kLeaseLifeNanos);
-    lease.labels["containerd.io/gc.expire"] = FormatRfc3339({until.seconds, 0});
-    const metadata::Lease made = TRY(session.leases().Create(session.ns(), std::move(lease)));
-    return std::unique_ptr<HeldLease>(new HeldLease(session, made.id));
-  }
-  ~HeldLease() { (void)session_.leases().Delete(session_.ns(), id_, /*synchronous=*/false); }
-  HeldLease(const HeldLease&) = delete;
-  HeldLease& operator=(const HeldLease&) = delete;
-  model::Scope scope() const { return {session_.ns(), id_}; }
-
- private:
-  HeldLease(Session& session, model::LeaseId id) : session_(session), id_(std::move(id)) {}
-  Session& session_;
-  const model::LeaseId id_;
-};
-
-// The image's root filesystem for this machine, unpacked if it is not yet.
-Result<Prepared> PrepareImage(Session& session, const model::Scope& scope,
-                              const metadata::Image& image, const std::string& snapshotter) {
-  const std::unique_ptr<content::Store> content = session.stores().Content(scope);
-  const std::unique_ptr<snapshot::Snapshotter> snapshots =
-      TRY(session.stores().Snapshots(scope, snapshotter));
-  const std::unique_ptr<diff::Differ> differ = client::RemoteDiffer(session.connection(), scope);
-  const model::Descriptor manifest =
-      TRY(image::SelectManifest(*content, image.target, model::HostPlatform()));
-  const std::string manifest_json =
-      TRY(content::ReadBlob(*content, manifest.digest, image::kMaxDocument));
-  const image::Manifest parsed = TRY(image::ParseManifest(manifest_json));
-  Prepared prepared;
-  prepared.config = TRY(content::ReadBlob(*content, parsed.config.digest, image::kMaxConfig));
-  const image::ImageConfig config = TRY(image::ParseConfig(prepared.config));
-  image::Unpacking unpacking;
-  unpacking.content = content.get();
-  unpacking.snapshots = snapshots.get();
-  unpacking.snapshotter = snapshotter;
-  unpacking.differ = differ.get();
-  prepared.chain_id = TRY(image::Unpack(unpacking, parsed, config));
-  return prepared;
 }
 
 Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, const std::string& id,
@@ -191,7 +124,8 @@ Result<int> Run(const Values& values) {
   TRY(model::ValidateIdentifier(id, "name"));
   const std::string snapshotter = TRY(session->SnapshotterName(values));
   std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(*session));
-  const Prepared prepared = TRY(PrepareImage(*session, lease->scope(), image, snapshotter));
+  const Prepared prepared =
+      TRY(PrepareImage(*session, lease->scope(), image, snapshotter, model::HostPlatform()));
   const oci::SpecRequest request = TRY(SpecOf(values, session->ns().str(), id, prepared.config));
   const std::string spec = TRY(oci::MakeSpec(request));
 

@@ -24,9 +24,11 @@ corten::cli::Command Program(const std::string& name) {
                                  "with the containerd daemon"
                                : "command line of the Corten container runtime";
   root.flags = GlobalFlags();
-  root.commands = {PluginsCommand(), VersionCommand(),     ContainersCommand(), ContentCommand(),
-                   ImagesCommand(),  LeasesCommand(),      NamespacesCommand(), SnapshotsCommand(),
-                   InfoCommand(),    DeprecationsCommand()};
+  root.commands = {PluginsCommand(), VersionCommand(),      ContainersCommand(), ContentCommand(),
+                   ImagesCommand(),  LeasesCommand(),       NamespacesCommand(), SnapshotsCommand(),
+                   InfoCommand(),    DeprecationsCommand(), TasksCommand(),      OciCommand(),
+                   ShimCommand()};
+  if (name == "ctr") root.commands.push_back(RunCommand());
   if (name != "ctr") {
     // Docker's words first; `images` alone lists.
     std::vector<Command> friendly = {PullVerb(), RunCommandVerb(), ExecCommandVerb(), PsVerb(),

@@ -13,13 +13,14 @@ namespace corten::cli {
 
 namespace {
 
-constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
-                              SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+// What is ours: not to be caught, faults of this program, and what tells of children and pipes.
+constexpr int kNotForwarded[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+                                 SIGTRAP, SIGSYS,  SIGABRT, SIGCHLD, SIGPIPE, SIGURG};
 
 sigset_t ForwardedSet() {
   sigset_t set;
-  sigemptyset(&set);
-  for (const int signal : kForwarded) sigaddset(&set, signal);
+  sigfillset(&set);
+  for (const int signal : kNotForwarded) sigdelset(&set, signal);
   return set;
 }
 
@@ -40,8 +41,8 @@ class Forwarder {
           while (!stop_) {
             const timespec wait = {0, 100000000};
             const int signal = sigtimedwait(&set, nullptr, &wait);
-            if (signal == SIGWINCH) {
-              if (terminal) FitWindow(tasks, id, exec);
+            if (signal == SIGWINCH && terminal) {
+              FitWindow(tasks, id, exec);
             } else if (signal > 0) {
               const Status sent =
                   tasks.Kill(id, exec, static_cast<uint32_t>(signal), /*all=*/false);
@@ -67,6 +68,22 @@ void BlockForwardedSignals() {
   (void)pthread_sigmask(SIG_BLOCK, &set, nullptr);  // fails for a bad first argument only
 }
 
+Result<int> AttachInForeground(client::Tasks& tasks, const model::ContainerId& id,
+                               const model::ExecId& exec, Stdio& stdio) {
+  TRY(stdio.Start([&] { (void)tasks.CloseInput(id, exec); }));
+  stdio.LetInput();
+  const bool terminal = stdio.io().terminal;
+  if (terminal) FitWindow(tasks, id, exec);
+  Result<client::TaskExit> exit = UnavailableError("wait: not answered");
+  {
+    const Forwarder forwarder(tasks, id, exec, terminal);
+    exit = tasks.Wait(id, exec);
+  }
+  stdio.Finish();
+  if (!exit.ok()) return std::move(exit).TakeError();
+  return static_cast<int>(exit->status);
+}
+
 Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,
                             const model::ExecId& exec, Stdio& stdio) {
   // Waiting begins before the start, so that no exit can be missed.
@@ -80,6 +97,7 @@ Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,
     stdio.Finish();
     return started.error().Clone();
   }
+  stdio.LetInput();
   {
     const bool terminal = stdio.io().terminal;
     if (terminal) FitWindow(tasks, id, exec);

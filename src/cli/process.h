@@ -19,4 +19,9 @@ void BlockForwardedSignals();
 Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,
                             const model::ExecId& exec, Stdio& stdio);
 
+// The same for a process that runs already.
+// REQUIRES: stdio was made by Attach, or the process runs with stdio.io().
+Result<int> AttachInForeground(client::Tasks& tasks, const model::ContainerId& id,
+                               const model::ExecId& exec, Stdio& stdio);
+
 }  // namespace corten::cli

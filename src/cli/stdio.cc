@@ -2,7 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,14 +26,28 @@ bool Pump(const Fd& from, int to) {
   return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+bool IsFifo(const std::string& path) {
+  struct stat st = {};
+  return !path.empty() && lstat(path.c_str(), &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
+// A fresh directory with a decimal name, as containerd's clients make them.
+Result<Dir> FreshDir(const std::string& parent) {
+  TRY(MakeDirs(parent, 0711));
+  while (true) {
+    uint32_t number = 0;
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+      return ErrnoError(errno, "draw a name");
+    const std::string path = StrCat(parent, "/", number);
+    if (mkdir(path.c_str(), 0700) == 0) return Dir::Open(path);
+    if (errno != EEXIST) return ErrnoError(errno, "create directory ", path);
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Stdio>> Stdio::Create(const StdioOptions& options) {
-  TRY(MakeDirs(options.parent, 0711));
-  std::string name = StrCat(options.parent, "/corten-XXXXXX");
-  if (mkdtemp(name.data()) == nullptr)
-    return ErrnoError(errno, "create directory in ", options.parent);
-  Dir dir = TRY(Dir::Open(name));
+  Dir dir = TRY(FreshDir(options.parent));
   client::TaskIo io;
   io.terminal = options.terminal;
   if (options.input) io.in = dir.Path(StrCat(options.id, "-stdin"));
@@ -43,6 +58,16 @@ Result<std::unique_ptr<Stdio>> Stdio::Create(const StdioOptions& options) {
     if (!path->empty()) TRY(os::MakeFifo(*path, 0700));
   }
   return stdio;
+}
+
+std::unique_ptr<Stdio> Stdio::Attach(const client::TaskIo& io) {
+  client::TaskIo real;
+  real.terminal = io.terminal;
+  if (IsFifo(io.in)) real.in = io.in;
+  if (IsFifo(io.out)) real.out = io.out;
+  if (IsFifo(io.err)) real.err = io.err;
+  const bool input = !real.in.empty();
+  return std::unique_ptr<Stdio>(new Stdio(Dir(), std::move(real), input));
 }
 
 Stdio::~Stdio() {
@@ -59,8 +84,11 @@ Stdio::~Stdio() {
 Status Stdio::Start(std::function<void()> on_input_end) {
   on_input_end_ = std::move(on_input_end);
   stop_ = TRY(MakePipe());
-  out_ = Fd(open(io_.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
-  if (!out_.valid()) return ErrnoError(errno, "open ", io_.out);
+  go_ = TRY(MakePipe());
+  if (!io_.out.empty()) {
+    out_ = Fd(open(io_.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    if (!out_.valid()) return ErrnoError(errno, "open ", io_.out);
+  }
   if (!io_.err.empty()) {
     err_ = Fd(open(io_.err.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!err_.valid()) return ErrnoError(errno, "open ", io_.err);
@@ -80,13 +108,15 @@ Status Stdio::Start(std::function<void()> on_input_end) {
 
 void Stdio::Copy() {
   bool stopping = false;
+  bool may_read = false;
   const auto never = std::chrono::steady_clock::time_point::max();
   auto end = never;
   while (out_.valid() || err_.valid()) {
-    pollfd polls[4] = {{out_.get(), POLLIN, 0},
+    pollfd polls[5] = {{out_.get(), POLLIN, 0},
                        {err_.get(), POLLIN, 0},
-                       {in_.valid() && !stopping ? 0 : -1, POLLIN, 0},
-                       {stopping ? -1 : stop_.read.get(), POLLIN, 0}};
+                       {may_read && in_.valid() && !stopping ? 0 : -1, POLLIN, 0},
+                       {stopping ? -1 : stop_.read.get(), POLLIN, 0},
+                       {may_read || stopping ? -1 : go_.read.get(), POLLIN, 0}};
     int timeout = -1;
     if (stopping) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -95,7 +125,7 @@ void Stdio::Copy() {
       if (left <= 0) return;
       timeout = static_cast<int>(left);
     }
-    if (poll(polls, 4, timeout) < 0 && errno != EINTR) return;
+    if (poll(polls, 5, timeout) < 0 && errno != EINTR) return;
     if (polls[0].revents != 0 && !Pump(out_, 1)) out_.Reset();
     if (polls[1].revents != 0 && !Pump(err_, 2)) err_.Reset();
     if (polls[2].revents != 0) {
@@ -105,6 +135,7 @@ void Stdio::Copy() {
         if (on_input_end_) on_input_end_();
       }
     }
+    if (polls[4].revents != 0) may_read = true;
     if (!stopping && polls[3].revents != 0) {
       stopping = true;
       end = std::chrono::steady_clock::now() + kDrain;
@@ -117,6 +148,14 @@ void Stdio::Finish() {
   stop_.write.Reset();
   if (thread_.joinable()) thread_.join();
   raw_.reset();
+}
+
+void RemoveFifos(const client::TaskIo& io) {
+  for (const std::string* path : {&io.in, &io.out, &io.err}) {
+    if (!IsFifo(*path)) continue;
+    (void)unlink(path->c_str());
+    (void)rmdir(path->substr(0, path->rfind('/')).c_str());
+  }
 }
 
 }  // namespace corten::cli

@@ -15,6 +15,11 @@ Command ContentCommand();
 Command SnapshotsCommand();
 Command ImagesCommand();
 Command ContainersCommand();
+Command RunCommand();
+Command TasksCommand();
+Command TaskMetricsCommand();  // stands below tasks
+Command OciCommand();
+Command ShimCommand();
 
 // Shared groups of flags.
 Flag SnapshotterFlag();

@@ -3,11 +3,16 @@
 
 #include "api/values.h"
 #include "base/clock.h"
+#include "cli/container_flags.h"
+#include "cli/container_making.h"
+#include "cli/message_json.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "containerd/runc/v1/options.pb.h"
 #include "containerd/services/introspection/v1/introspection.grpc.pb.h"
 #include "containerd/services/version/v1/version.grpc.pb.h"
+#include "containerd/types/introspection.pb.h"
 
 #ifndef CORTEN_REVISION
 #define CORTEN_REVISION "unknown"
@@ -103,6 +108,52 @@ Result<int> Plugins(Session& session, const Values& values) {
   return 0;
 }
 
+// What the daemon learned from the runtime, its options and features as JSON where they are known.
+nlohmann::ordered_json RuntimeJson(const containerd::types::RuntimeInfo& info) {
+  nlohmann::ordered_json out;
+  out["Name"] = info.name();
+  out["Version"] = {{"Version", info.version().version()}, {"Revision", info.version().revision()}};
+  for (const auto& [name, any] :
+       {std::pair("Options", &info.options()), std::pair("Features", &info.features())}) {
+    if (any->type_url().empty()) {
+      out[name] = nullptr;
+      continue;
+    }
+    containerd::runc::v1::Options options;
+    nlohmann::ordered_json value = nlohmann::ordered_json::parse(any->value(), nullptr, false);
+    if (any->type_url().ends_with(options.GetTypeName()) && options.ParseFromString(any->value()))
+      value = MessageTree(options);
+    out[name] = value.is_discarded() ? nlohmann::ordered_json(nullptr) : value;
+  }
+  out["Annotations"] = info.annotations_size() == 0
+                           ? nlohmann::ordered_json(nullptr)
+                           : nlohmann::ordered_json(std::map<std::string, std::string>(
+                                 info.annotations().begin(), info.annotations().end()));
+  return out;
+}
+
+Result<int> InspectRuntime(Session& session, const Values& values) {
+  containerd::types::RuntimeRequest wanted;
+  wanted.set_runtime_path(values.Text("runtime"));
+  if (const std::optional<model::Any> options = RuntimeOptionsOf(values); options.has_value())
+    api::ToProto(*options, wanted.mutable_options());
+  introspection::PluginInfoRequest request;
+  request.set_type("io.containerd.runtime.v2");
+  request.set_id("task");
+  request.mutable_options()->set_type_url(wanted.GetTypeName());
+  request.mutable_options()->set_value(wanted.SerializeAsString());
+  const auto stub = introspection::Introspection::NewStub(session.connection()->channel());
+  grpc::ClientContext context;
+  session.connection()->Prepare(&context, session.scope());
+  introspection::PluginInfoResponse response;
+  TRY(client::FromGrpc(stub->PluginInfo(&context, request, &response)));
+  containerd::types::RuntimeInfo info;
+  if (!info.ParseFromString(response.extra().value()))
+    return InvalidArgumentError("runtime info: not understood");
+  PrintLine(RuntimeJson(info).dump(4));
+  return 0;
+}
+
 Result<int> Info(Session& session, const Values&) {
   const introspection::ServerResponse server = TRY(AskServer(session));
   nlohmann::ordered_json inner;
@@ -192,9 +243,9 @@ Command PluginsCommand() {
                      "display runtime info",
                      "[flags]",
                      "",
+                     RuntimeFlags(),
                      {},
-                     {},
-                     NotInThisBuild("plugins inspect-runtime")}};
+                     Connected(&InspectRuntime)}};
   return group;
 }
 

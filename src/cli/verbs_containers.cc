@@ -1,9 +1,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "cli/container_flags.h"
+#include "cli/container_making.h"
 #include "cli/session.h"
+#include "cli/stdio.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "client/tasks.h"
+#include "image/auth.h"
 
 namespace corten::cli {
 
@@ -32,18 +38,7 @@ Result<int> List(Session& session, const Values& values) {
 Json AnyJson(const model::Any& any) {
   Json value = Json::parse(any.value, nullptr, /*allow_exceptions=*/false);
   if (!value.is_discarded()) return value;
-  static constexpr char kLetters[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < any.value.size(); i += 3) {
-    uint32_t bits = 0;
-    for (size_t j = 0; j < 3; ++j)
-      bits = bits << 8 |
-             (i + j < any.value.size() ? static_cast<unsigned char>(any.value[i + j]) : 0u);
-    for (size_t j = 0; j < 4; ++j)
-      text.push_back(i + j > any.value.size() ? '=' : kLetters[(bits >> (18 - 6 * j)) & 63]);
-  }
-  return Json{{"type_url", any.type_url}, {"value", text}};
+  return Json{{"type_url", any.type_url}, {"value", image::Base64(any.value)}};
 }
 
 Result<int> Info(Session& session, const Values& values) {
@@ -67,7 +62,7 @@ Result<int> Info(Session& session, const Values& values) {
   out["Snapshotter"] = container.snapshotter;
   out["CreatedAt"] = FormatRfc3339(container.created_at);
   out["UpdatedAt"] = FormatRfc3339(container.updated_at);
-  Json extensions;
+  Json extensions = Json::object();
   for (const auto& [name, any] : container.extensions) extensions[name] = AnyJson(any);
   out["Extensions"] = extensions;
   out["SandboxID"] = container.sandbox.str();
@@ -89,6 +84,48 @@ Result<int> Label(Session& session, const Values& values) {
   return 0;
 }
 
+// What a task's state lets one do with its container. A stopped task is deleted first.
+Status DeleteOne(Session& session, const std::string& name, bool keep_snapshot) {
+  const model::ContainerId id(name);
+  const metadata::Container container = TRY(session.containers().Get(session.ns(), id));
+  const std::unique_ptr<client::Tasks> tasks =
+      client::RemoteTasks(session.connection(), session.scope());
+  const Result<client::TaskState> state = tasks->Get(id);
+  if (!state.ok()) {
+    if (!state.error().Is(Code::kNotFound)) return state.error().Clone();
+    return RemoveContainer(session, id, keep_snapshot);
+  }
+  if (state->status != "STOPPED" && state->status != "CREATED") {
+    std::string word = state->status;
+    for (char& c : word) c = static_cast<char>(c - 'A' + 'a');
+    return UnknownError("cannot delete a non stopped container: {", word,
+                        " 0 0001-01-01 00:00:00 +0000 UTC}");
+  }
+  TRY(tasks->Delete(id, {}));
+  RemoveFifos(state->io);
+  return RemoveContainer(session, id, keep_snapshot);
+}
+
+Result<int> Delete(Session& session, const Values& values) {
+  if (values.args.empty())
+    return InvalidArgumentError("must specify at least one container to delete");
+  std::optional<Error> first;
+  for (const std::string& name : values.args) {
+    Status done = DeleteOne(session, name, values.Bool("keep-snapshot"));
+    if (done.ok()) continue;
+    log::Error(StrCat("failed to delete container ", Quoted(name)),
+               {{"error", done.error().WireText()}});
+    if (!first.has_value()) first = std::move(done).TakeError();
+  }
+  if (first.has_value()) return std::move(*first);
+  return 0;
+}
+
+Result<int> Create(Session& session, const Values& values) {
+  TRY(MakeContainer(session, values));
+  return 0;
+}
+
 }  // namespace
 
 Command ContainersCommand() {
@@ -100,9 +137,16 @@ Command ContainersCommand() {
        "create container",
        "[flags] Image|RootFS CONTAINER [COMMAND] [ARG...]",
        "",
+       ContainerFlags(),
        {},
+       Connected(&Create)},
+      {{"delete", "del", "remove", "rm"},
+       "delete one or more existing containers",
+       "[flags] CONTAINER [CONTAINER, ...]",
+       "",
+       {BoolFlag({"keep-snapshot"}, "do not clean up snapshot with container")},
        {},
-       NotInThisBuild("containers create")},
+       Connected(&Delete)},
       {{"info"},
        "get info about a container",
        "CONTAINER",

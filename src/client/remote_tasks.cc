@@ -15,6 +15,7 @@ TaskState ToState(const containerd::v1::types::Process& process) {
   state.container =
       model::ContainerId(process.id().empty() ? process.container_id() : process.id());
   state.pid = process.pid();
+  state.io = {process.stdin(), process.stdout(), process.stderr(), process.terminal()};
   state.status = containerd::v1::types::Status_Name(process.status());
   state.exit_status = process.exit_status();
   state.exited_at = FromProto(process.exited_at());
@@ -111,9 +112,9 @@ class Remote final : public Tasks {
       return stub_->ResizePty(context, request, &response);
     });
   }
-  Result<TaskState> Get(const model::ContainerId& id) override {
-    tasks::GetRequest request;
-    request.set_container_id(id.str());
+  Result<TaskState> Get(const model::ContainerId& id) override { return GetProcess(id, {}); }
+  Result<TaskState> GetProcess(const model::ContainerId& id, const model::ExecId& exec) override {
+    const tasks::GetRequest request = Named<tasks::GetRequest>(id, exec);
     tasks::GetResponse response;
     TRY(Call(
         [&](grpc::ClientContext* context) { return stub_->Get(context, request, &response); }));
@@ -126,6 +127,47 @@ class Remote final : public Tasks {
     }));
     std::vector<TaskState> out;
     for (const auto& process : response.tasks()) out.push_back(ToState(process));
+    return out;
+  }
+  Status Pause(const model::ContainerId& id) override {
+    tasks::PauseTaskRequest request;
+    request.set_container_id(id.str());
+    google::protobuf::Empty response;
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Pause(context, request, &response); });
+  }
+  Status Resume(const model::ContainerId& id) override {
+    tasks::ResumeTaskRequest request;
+    request.set_container_id(id.str());
+    google::protobuf::Empty response;
+    return Call(
+        [&](grpc::ClientContext* context) { return stub_->Resume(context, request, &response); });
+  }
+  Result<std::vector<TaskPid>> Pids(const model::ContainerId& id) override {
+    tasks::ListPidsRequest request;
+    request.set_container_id(id.str());
+    tasks::ListPidsResponse response;
+    TRY(Call([&](grpc::ClientContext* context) {
+      return stub_->ListPids(context, request, &response);
+    }));
+    std::vector<TaskPid> out;
+    for (const auto& process : response.processes()) {
+      TaskPid pid;
+      pid.pid = process.pid();
+      if (process.has_info()) pid.info = FromProto(process.info());
+      out.push_back(std::move(pid));
+    }
+    return out;
+  }
+  Result<std::vector<TaskMetric>> Metrics(const std::vector<std::string>& filters) override {
+    tasks::MetricsRequest request;
+    for (const std::string& filter : filters) request.add_filters(filter);
+    tasks::MetricsResponse response;
+    TRY(Call(
+        [&](grpc::ClientContext* context) { return stub_->Metrics(context, request, &response); }));
+    std::vector<TaskMetric> out;
+    for (const auto& metric : response.metrics())
+      out.push_back({metric.id(), FromProto(metric.timestamp()), FromProto(metric.data())});
     return out;
   }
 

@@ -23,6 +23,7 @@ struct TaskIo {
 struct TaskState {
   model::ContainerId container;
   uint32_t pid = 0;
+  TaskIo io;           // where its stdio goes, as it was created
   std::string status;  // "CREATED", "RUNNING", "STOPPED", "PAUSED", "PAUSING", "UNKNOWN"
   uint32_t exit_status = 0;
   Time exited_at;
@@ -31,6 +32,17 @@ struct TaskState {
 struct TaskExit {
   uint32_t status = 0;
   Time at;
+};
+
+struct TaskPid {
+  uint32_t pid = 0;
+  std::optional<model::Any> info;  // containerd.runc.v1.ProcessDetails for an exec
+};
+
+struct TaskMetric {
+  std::string id;
+  Time at;
+  model::Any data;  // io.containerd.cgroups.v1.Metrics or v2.Metrics
 };
 
 class Tasks {
@@ -52,7 +64,14 @@ class Tasks {
   virtual Status Resize(const model::ContainerId& id, const model::ExecId& exec, uint32_t width,
                         uint32_t height) = 0;
   virtual Result<TaskState> Get(const model::ContainerId& id) = 0;  // kNotFound
+  virtual Result<TaskState> GetProcess(const model::ContainerId& id,
+                                       const model::ExecId& exec) = 0;  // kNotFound
   virtual Result<std::vector<TaskState>> List() = 0;
+  virtual Status Pause(const model::ContainerId& id) = 0;
+  virtual Status Resume(const model::ContainerId& id) = 0;
+  virtual Result<std::vector<TaskPid>> Pids(const model::ContainerId& id) = 0;
+  // Of the tasks that pass one of `filters` (`id==c`).
+  virtual Result<std::vector<TaskMetric>> Metrics(const std::vector<std::string>& filters) = 0;
 };
 
 std::unique_ptr<Tasks> RemoteTasks(ConnectionPtr connection, model::Scope scope);
