@@ -8,6 +8,7 @@ build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-com
   libgrpc++-dev libprotobuf-dev libssl-dev zlib1g-dev libisal-dev libzstd-dev libcurl4-openssl-dev
   nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libre2-dev libjemalloc-dev"
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
+  libfuse3-dev fuse3
   runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
 fuzz="clang-19 libclang-rt-19-dev"
 demo="runc busybox-static python3 zstd"

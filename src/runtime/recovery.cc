@@ -168,7 +168,7 @@ Outcome Revival::Adopt(ProcessStatus status) {
   core_.table.Adopt(key_, link_, init_);
   FAILPOINT("runtime.recover.adopted");
   if (status == ProcessStatus::kStopped) return Outcome::kStopped;
-  if (!FAILPOINT_SKIPS("runtime.recover.watch")) core_.Watch({key_, {}});
+  core_.Watch({key_, {}});
   if (status != ProcessStatus::kUnknown) return Outcome::kAdopted;
   // Asked without hurry: whenever it wakes up, the table learns.
   core_.AskState({key_, {}}, kCallLimit, [](Result<ProcessState>) {});

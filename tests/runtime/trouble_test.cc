@@ -260,6 +260,31 @@ TEST_F(Trouble, AShimWithoutATaskIsShutDown) {
   EXPECT_EQ(kill(shim, 0), 0);
 }
 
+TEST_F(Trouble, ACreateThatOutlivesItsDaemonIsAdopted) {
+  if (settings_.shim.own_shim.empty()) return;  // a foreign shim may end when it is told to
+  const std::string runc = dir_ / "slow-runc";
+  const std::string begun = dir_ / "creating";
+  std::ofstream(runc) << "#!/bin/sh\ncase \" $* \" in *\" create \"*) : >" << begun
+                      << "; sleep 1 ;; esac\nexec runc \"$@\"\n";
+  ASSERT_EQ(chmod(runc.c_str(), 0755), 0);
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  CreateRequest request = RequestFor(task);
+  ::containerd::runc::v1::Options options;
+  options.set_root(dir_ / "runc");
+  options.set_binary_name(runc);
+  request.options = model::Any{std::string(wire::kRuncOptionsType), options.SerializeAsString()};
+  Pending<uint32_t> created;
+  tasks_->Create({}, request, created.Callback());
+  ASSERT_TRUE(Eventually([&] { return std::filesystem::exists(begun); }));
+  const RecoveryReport report = Reopen();
+  EXPECT_FALSE(created.Get().ok()) << "its daemon has gone";
+  EXPECT_EQ(report.adopted, 1u);
+  ASSERT_TRUE(StartInit(task).ok());
+  ASSERT_TRUE(Kill({task, {}}, SIGKILL).ok());
+  ASSERT_TRUE(Wait({task, {}}).ok());
+  EXPECT_TRUE(Delete(task).ok());
+}
+
 TEST_F(Trouble, RecoveringTwiceGivesTheSame) {
   const TaskKey task = AddContainer("c1", {"sleep", "1000"});
   ASSERT_TRUE(Create(task).ok());

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kills the real cortend at its named steps under real clients, starts it again, and looks at what is left.
 
-Usage: kill_points.py [--seed N] [--cases N] [--only OPERATION]      needs root; CORTEN_BUILD names the build directory.
+Usage: kill_points.py [--seed N] [--cases N] [--only OPERATION [--point POINT]]      needs root; CORTEN_BUILD names the build directory.
 
 For each operation (create, start, exec, delete, pull, commit, gc) a run without a kill lists the failpoints that it passes in the
 daemon and in its shim; fewer than ten different ones are a failure. Then, for one point after the other, the point is armed (the
@@ -273,16 +273,18 @@ def play(stage, operation, point, passage, home):
     return wrong + empty_again(stage, home)
 
 
-def cases_of(points, count, chooser):
+def cases_of(points, count, chooser, only):
     """(point, passage) to kill at. `points`: in the order of passing, with repetitions."""
     last = {point: points.count(point) for point in points}
+    if only:
+        return [(only, 1)] * (only in last)
     if os.environ.get("LONG"):
         return [(point, passage) for point in last for passage in sorted({1, last[point]})]
     drawn = chooser.sample(sorted(last), min(count, len(last)))
     return [(point, chooser.choice([1, last[point]])) for point in drawn]
 
 
-def suite(stage, name, count, chooser, home):
+def suite(stage, name, chosen, chooser, home):
     operation = OPERATIONS[name]()
     operation.prepare(stage)
     trace = stage.traced(lambda: operation.perform(stage))
@@ -292,7 +294,7 @@ def suite(stage, name, count, chooser, home):
     check(len(set(points)) >= LEAST_POINTS, f"{name} passes {len(set(points))} points: {' '.join(dict.fromkeys(points))}",
           f"fewer than {LEAST_POINTS}")
     fired = 0
-    cases = cases_of(points, count, chooser)
+    cases = cases_of(points, chosen.cases, chooser, chosen.point)
     for point, passage in cases:
         at = passage + before.count(point)
         wrong = play(stage, operation, point, at, home)
@@ -313,6 +315,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--cases", type=int, default=2)
     parser.add_argument("--only", choices=OPERATIONS)
+    parser.add_argument("--point")
     chosen = parser.parse_args()
     began = time.monotonic()
     long = bool(os.environ.get("LONG"))
@@ -328,8 +331,8 @@ def main():
             stage.drop_leases()
             home = stage.places()
             for name in [chosen.only] if chosen.only else OPERATIONS:
-                fired, cases = suite(stage, name, chosen.cases, chooser, home)
-                least = LEAST_POINTS if long else (cases + 1) // 2
+                fired, cases = suite(stage, name, chosen, chooser, home)
+                least = LEAST_POINTS if long and not chosen.point else max(1, (cases + 1) // 2)
                 check(fired >= least, f"{name}: killed at {fired} of {cases} points", f"fewer than {least}")
             check(stage.stop() == 0, "SIGTERM ends the daemon")
             told = scratch.Told(stage.notes)
