@@ -198,6 +198,11 @@ class Parser {
         return Ok();
       }
       if (word.size() < 2 || word[0] != '-') return Ok();
+      if (root_.names[0] != "ctr" && AreJoined(command, word)) {
+        for (const char letter : word.substr(1))
+          Give(*FindFlag(command.flags, {&letter, 1}), "true");
+        continue;
+      }
       std::string name = word.substr(word[1] == '-' ? 2 : 1);
       std::string value;
       const size_t equals = name.find('=');
@@ -223,12 +228,26 @@ class Parser {
         }
       }
       TRY(CheckValue(*flag, value));
-      Values::Value& slot = values_.values_[flag->names[0]];
-      if (flag->kind != FlagKind::kList || !slot.given) slot.texts.clear();
-      slot.texts.push_back(std::move(value));
-      slot.given = true;
+      Give(*flag, std::move(value));
     }
     return Ok();
+  }
+
+  // "-it": one letter for each of several booleans.
+  static bool AreJoined(const Command& command, std::string_view word) {
+    if (word.size() < 3 || word[1] == '-' || FindFlag(command.flags, word.substr(1)) != nullptr)
+      return false;
+    return std::all_of(word.begin() + 1, word.end(), [&](const char& letter) {
+      const Flag* flag = FindFlag(command.flags, {&letter, 1});
+      return flag != nullptr && flag->kind == FlagKind::kBool;
+    });
+  }
+
+  void Give(const Flag& flag, std::string value) {
+    Values::Value& slot = values_.values_[flag.names[0]];
+    if (flag.kind != FlagKind::kList || !slot.given) slot.texts.clear();
+    slot.texts.push_back(std::move(value));
+    slot.given = true;
   }
 
   const Command& root_;

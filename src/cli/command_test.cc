@@ -46,6 +46,18 @@ TEST(Command, FlagsComeBeforeArgumentsInAllForms) {
   EXPECT_EQ(seen.values.args, (std::vector<std::string>{"one", "--two"}));
 }
 
+TEST(Command, OneLetterBooleansAreJoinedButNotInCtr) {
+  Seen seen;
+  Command root = Program(&seen);
+  root.commands[0].commands[0].flags.push_back(BoolFlag({"verbose", "v"}, ""));
+  EXPECT_EQ(RunProgram(root, {"t", "ls", "-qv", "one"}), 5);
+  EXPECT_TRUE(seen.values.Bool("quiet"));
+  EXPECT_TRUE(seen.values.Bool("verbose"));
+  EXPECT_EQ(RunProgram(root, {"t", "ls", "-qx"}), 1);
+  root.names = {"ctr"};
+  EXPECT_EQ(RunProgram(root, {"t", "ls", "-qv", "one"}), 1);
+}
+
 TEST(Command, TheEnvironmentFillsInAndTheLineWins) {
   Seen seen;
   ASSERT_EQ(setenv("CORTEN_TEST_ADDRESS", "/env", 1), 0);

@@ -8,6 +8,7 @@
 #include "cli/container_spec.h"
 #include "cli/held_lease.h"
 #include "cli/image_rootfs.h"
+#include "cli/process.h"
 #include "cli/undo.h"
 #include "containerd/runc/v1/options.pb.h"
 #include "image/manifest.h"
@@ -126,6 +127,7 @@ class Maker {
     container.snapshotter = TRY(session_.SnapshotterName(values_));
     const Prepared prepared =
         TRY(PrepareImage(session_, lease_->scope(), image, container.snapshotter, platform));
+    TRY(NotInterrupted());
     const image::ImageConfig config = TRY(image::ParseConfig(prepared.config));
     container.image = image.name;
     container.labels = LabelsOf(values_, config, image.labels);

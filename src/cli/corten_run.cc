@@ -126,6 +126,7 @@ Result<int> Run(const Values& values) {
   std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(*session));
   const Prepared prepared =
       TRY(PrepareImage(*session, lease->scope(), image, snapshotter, model::HostPlatform()));
+  TRY(NotInterrupted());
   const oci::SpecRequest request = TRY(SpecOf(values, session->ns().str(), id, prepared.config));
   const std::string spec = TRY(oci::MakeSpec(request));
 
@@ -166,6 +167,7 @@ Result<int> Run(const Values& values) {
     (void)tasks->Wait(container_id, {});
     (void)tasks->Delete(container_id, {});
   });
+  TRY(NotInterrupted());
   if (detach) {
     client::TaskIo io;
     io.out = io.err = StrCat("file://", log_path);

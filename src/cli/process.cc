@@ -68,6 +68,15 @@ void BlockForwardedSignals() {
   (void)pthread_sigmask(SIG_BLOCK, &set, nullptr);  // fails for a bad first argument only
 }
 
+Status NotInterrupted() {
+  sigset_t waiting;
+  if (sigpending(&waiting) != 0) return Ok();  // cannot fail with a good argument
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    if (sigismember(&waiting, signal) == 1) return CanceledError("interrupted");
+  }
+  return Ok();
+}
+
 Result<int> AttachInForeground(client::Tasks& tasks, const model::ContainerId& id,
                                const model::ExecId& exec, Stdio& stdio) {
   TRY(stdio.Start([&] { (void)tasks.CloseInput(id, exec); }));

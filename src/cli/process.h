@@ -14,6 +14,10 @@ namespace corten::cli {
 // connection is opened).
 void BlockForwardedSignals();
 
+// kCanceled once the user has asked to stop (SIGINT, SIGTERM, SIGHUP) and nothing runs yet that the
+// signal could go to. For the steps between BlockForwardedSignals and the foreground.
+Status NotInterrupted();
+
 // REQUIRES: the process exists with stdio.io(), not started. Starts it, copies, forwards signals
 // and window sizes, waits. Returns the exit code.
 Result<int> RunInForeground(client::Tasks& tasks, const model::ContainerId& id,

@@ -133,6 +133,7 @@ Result<int> RunTask(Session& session, const metadata::Container& container,
   }
   Wiring wiring =
       TRY(Wire(options, options.io_name.empty() ? container.id.str() : options.io_name));
+  TRY(NotInterrupted());
   const uint32_t pid =
       TRY(tasks->Create(container.id, mounts, wiring.io, RuntimeOptionsOf(container, options)));
   Undo undo;
