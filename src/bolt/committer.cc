@@ -25,26 +25,88 @@ bool IsInside(const Committer* committer) {
 }  // namespace
 
 Committer::Committer(Writer& writer, Readers& readers, const std::string& file_name,
-                     uint32_t max_queue, uint32_t max_group, std::function<void()> before_commit)
+                     const Options& options, std::function<void()> before_commit)
     : writer_(writer),
       readers_(readers),
       file_name_(file_name),
-      max_queue_(std::max(max_queue, 1U)),
-      max_group_(std::max(max_group, 1U)),
+      max_queue_(std::max(options.max_queue, 1U)),
+      max_group_(std::max(options.max_group, 1U)),
+      runner_(options.runner),
       before_commit_(std::move(before_commit)) {}
 
 Status Committer::Update(const Db::UpdateFn& fn) {
   if (IsInside(this))
     return FailedPreconditionError("update inside an update of the same database");
-  Request request{.fn = &fn, .status = Ok(), .done = false, .wake = {}};
-  std::unique_lock lock(mutex_);
-  room_.wait(lock, [&] { return queue_.size() < max_queue_; });
-  queue_.push_back(&request);
-  ++counts_.queued;
-  request.wake.wait(lock,
-                    [&] { return request.done || (!leading_ && queue_.front() == &request); });
-  if (request.done) return std::move(request.status);
+  Request request;
+  request.fn = &fn;
+  Later later;
+  {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return queue_.size() < max_queue_; });
+    queue_.push_back(&request);
+    ++counts_.queued;
+    while (!request.done) {
+      request.wake.wait(lock, [&] { return request.done || !leading_; });
+      if (request.done) break;
+      for (std::unique_ptr<Request>& told_later : Lead(lock))
+        later.push_back(std::move(told_later));
+    }
+  }
+  Tell(std::move(later));
+  return std::move(request.status);
+}
 
+void Committer::UpdateLater(Db::UpdateFn fn, Db::DoneFn done) {
+  if (IsInside(this))
+    return done(FailedPreconditionError("update inside an update of the same database"));
+  auto request = std::make_unique<Request>();
+  {
+    std::unique_lock lock(mutex_);
+    if (runner_ && queue_.size() < max_queue_) {
+      request->later_fn = std::move(fn);
+      request->later_done = std::move(done);
+      request->fn = &request->later_fn;
+      queue_.push_back(request.release());
+      ++counts_.queued;
+      if (!leading_) WakeNext(lock);
+      return;
+    }
+  }
+  done(Update(fn));
+}
+
+// Those who wait come first: they have a thread already. REQUIRES: nobody leads.
+void Committer::WakeNext(std::unique_lock<std::mutex>& lock) {
+  if (queue_.empty()) return;
+  for (Request* request : queue_) {
+    if (request->later_done) continue;
+    request->wake.notify_one();
+    return;
+  }
+  if (std::exchange(runner_called_, true)) return;
+  lock.unlock();
+  const bool accepted = runner_([this] { LeadLater(); });
+  if (!accepted) LeadLater();  // no thread to be had: this one
+  lock.lock();
+}
+
+void Committer::LeadLater() {
+  Later later;
+  {
+    std::unique_lock lock(mutex_);
+    runner_called_ = false;
+    if (leading_ || queue_.empty()) return;  // whoever leads looks after those in line
+    later = Lead(lock);
+  }
+  Tell(std::move(later));
+}
+
+void Committer::Tell(Later later) {
+  for (const std::unique_ptr<Request>& request : later)
+    request->later_done(std::move(request->status));
+}
+
+Committer::Later Committer::Lead(std::unique_lock<std::mutex>& lock) {
   leading_ = true;
   const size_t size = std::min<size_t>(queue_.size(), max_group_);
   const std::vector<Request*> group(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(size));
@@ -55,13 +117,17 @@ Status Committer::Update(const Db::UpdateFn& fn) {
   lock.lock();
   leading_ = false;
   counts_.queued -= size;
+  Later later;
   for (Request* member : group) {
     member->done = true;
-    if (member != &request)
+    if (member->later_done) {
+      later.emplace_back(member);
+    } else {
       member->wake.notify_one();  // under the lock: the member's stack is still there
+    }
   }
-  if (!queue_.empty()) queue_.front()->wake.notify_one();
-  return std::move(request.status);
+  WakeNext(lock);
+  return later;
 }
 
 Status Committer::RunOne(WriteTx& tx, const Db::UpdateFn& fn) noexcept {

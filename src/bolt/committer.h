@@ -1,6 +1,7 @@
 // Group commit: callers queue; the first of them leads, runs everybody's function in one write
-// transaction and commits it while the next group gathers. Internal to the room. Threads:
-// thread-safe.
+// transaction and commits it while the next group gathers. A caller that waits leads, one after
+// another; where none of those in line waits (UpdateLater), a task of the runner does. Internal to
+// the room. Threads: thread-safe.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -29,20 +31,33 @@ class Committer {
   };
 
   // References are borrowed for life. `before_commit` runs in the leader before each commit.
-  Committer(Writer& writer, Readers& readers, const std::string& file_name, uint32_t max_queue,
-            uint32_t max_group, std::function<void()> before_commit);
+  Committer(Writer& writer, Readers& readers, const std::string& file_name, const Options& options,
+            std::function<void()> before_commit);
 
-  // See Db::Update.
+  // See Db::Update and Db::UpdateLater.
   Status Update(const Db::UpdateFn& fn);
+  void UpdateLater(Db::UpdateFn fn, Db::DoneFn done);
   Counts counts() const;
 
  private:
+  // Of a caller who waits, on that caller's stack; or one for later, owned by whoever has taken it
+  // out of the line.
   struct Request {
-    const Db::UpdateFn* fn;
+    const Db::UpdateFn* fn = nullptr;
     Status status;
     bool done = false;
     std::condition_variable wake;
+    Db::UpdateFn later_fn;
+    Db::DoneFn later_done;  // set: for later
   };
+  using Later = std::vector<std::unique_ptr<Request>>;
+
+  // Leads one group. REQUIRES: nobody leads, the line is not empty. Answers those for later whose
+  // callers are still to be told (Tell), without the lock.
+  Later Lead(std::unique_lock<std::mutex>& lock);
+  void WakeNext(std::unique_lock<std::mutex>& lock);
+  void LeadLater();  // the runner's task
+  static void Tell(Later later);
 
   void RunGroup(const std::vector<Request*>& group);
   Status RunOne(WriteTx& tx,
@@ -54,10 +69,12 @@ class Committer {
   const std::string& file_name_;
   const uint32_t max_queue_;
   const uint32_t max_group_;
+  const std::function<bool(std::function<void()>)> runner_;
   const std::function<void()> before_commit_;
   mutable std::mutex mutex_;  // guards all below; never held while functions run or the disk works
-  std::deque<Request*> queue_;  // in order of arrival; requests live on their callers' stacks
+  std::deque<Request*> queue_;  // in order of arrival
   bool leading_ = false;
+  bool runner_called_ = false;  // LeadLater is on its way
   std::condition_variable room_;
   Counts counts_;
 };

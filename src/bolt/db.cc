@@ -88,8 +88,7 @@ Db::Core::Core(std::unique_ptr<File> opened, const Options& how,
       readers(std::move(snapshot), how.max_readers),
       free_walk(readers, space, file->name()),
       writer(*file, readers, space, how.no_sync, file_bytes),
-      committer(writer, readers, file->name(), how.max_queue, how.max_group,
-                [this] { free_walk.Start(); }) {}
+      committer(writer, readers, file->name(), how, [this] { free_walk.Start(); }) {}
 
 Db::Db(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 
@@ -129,6 +128,12 @@ Status Db::Update(const UpdateFn& fn) {
   if (core_->options.mode == Mode::kReadOnly)
     return FailedPreconditionError(name(), ": opened read-only");
   return core_->committer.Update(fn);
+}
+
+void Db::UpdateLater(UpdateFn fn, DoneFn done) {
+  if (core_->options.mode == Mode::kReadOnly)
+    return done(FailedPreconditionError(name(), ": opened read-only"));
+  core_->committer.UpdateLater(std::move(fn), std::move(done));
 }
 
 Status Db::WaitForFreePages() { return core_->free_walk.Wait(); }

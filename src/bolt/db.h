@@ -44,6 +44,9 @@ struct Options {
   uint32_t max_readers = 65536;  // read transactions at once; more: kResourceExhausted
   uint32_t max_queue = 1024;     // callers waiting in Update; more block until there is room
   uint32_t max_group = 256;      // functions in one write transaction
+  // Runs a function in another thread, soon; false: it cannot (any more), and has not. What it has
+  // accepted must have run before the Db ends. Without a runner UpdateLater waits as Update does.
+  std::function<bool(std::function<void()>)> runner = {};
 };
 
 struct Stats {
@@ -94,6 +97,7 @@ class ReadTx {
 class Db {
  public:
   using UpdateFn = std::function<Status(Tx&)>;
+  using DoneFn = std::function<void(Status)>;
 
   // Opens or creates the file at `path`.
   // Errors: those of OpenFile; kDataLoss (not a bolt file, no valid meta page, shorter than its
@@ -135,6 +139,10 @@ class Db {
   // page fails, it is not known whether the group would survive a power loss: all its callers get
   // that error and every later Update is refused (kUnavailable) until the file is opened anew.
   Status Update(const UpdateFn& fn);
+  // The same without a thread that waits: `done` is called once with what Update would return, in
+  // any thread, the caller's included; it must be short and must not wait for this Db. With
+  // max_queue callers in line, it waits as Update does.
+  void UpdateLater(UpdateFn fn, DoneFn done);
 
   Stats GetStats() const;
   const std::string& name() const;

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/executor.h"
 #include "base/strcat.h"
 #include "bolt/test_dir.h"
 
@@ -96,6 +97,123 @@ TEST(Group, RunsInOrderOfArrivalAndNoLargerThanItsBound) {
   for (int i = 0; i < 18; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
   EXPECT_EQ(db->GetStats().largest_group, 4U);
   EXPECT_EQ(db->GetStats().commits, 5U);
+}
+
+// A runner with one thread, as the daemon's executors are.
+class Runner {
+ public:
+  explicit Runner(size_t threads = 1) : executor_("test", {.threads = threads, .queue = 4096}) {}
+  Options MakeOptions() {
+    Options options;
+    options.runner = [this](std::function<void()> work) {
+      return executor_.Submit(std::move(work)).ok();
+    };
+    return options;
+  }
+  Executor& executor() { return executor_; }
+
+ private:
+  Executor executor_;
+};
+
+TEST(Group, AnUpdateForLaterInsideAnUpdateIsRefused) {
+  const TestDir dir;
+  const auto db = MustOpen(dir.File());
+  std::string told;
+  ASSERT_STATUS(db->Update([&](Tx& tx) {
+    db->UpdateLater([](Tx&) { return Ok(); },
+                    [&](Status status) { told = status.ok() ? "ok" : status.error().text(); });
+    return PutNumber(tx, "b", "k", 1);
+  }));
+  EXPECT_EQ(told, "update inside an update of the same database");
+}
+
+TEST(Group, UpdatesForLaterNeedNoThreadThatWaits) {
+  const TestDir dir;
+  Runner runner;
+  const auto db = MustOpen(dir.File(), runner.MakeOptions());
+  ASSERT_STATUS(db->Update([](Tx& tx) { return PutNumber(tx, "b", "first", 0); }));
+  const uint64_t commits = db->GetStats().commits;
+  std::vector<std::string> told(20);
+  std::atomic<bool> open{false};
+  // Holds the only thread until all are in line.
+  ASSERT_STATUS(runner.executor().Submit([&] {
+    while (!open) std::this_thread::yield();
+  }));
+  for (size_t i = 0; i < 20; ++i) {
+    db->UpdateLater(
+        [i](Tx& tx) -> Status {
+          TRY(PutNumber(tx, "b", StrCat("k", i), i));
+          return i == 7 ? Status(AbortedError("seven")) : Ok();
+        },
+        [&told, i](Status status) { told[i] += status.ok() ? "ok" : status.error().text(); });
+  }
+  EXPECT_EQ(db->GetStats().queued, 20U);
+  open = true;
+  runner.executor().Close();  // after all that was accepted
+  for (size_t i = 0; i < 20; ++i) EXPECT_EQ(told[i], i == 7 ? "seven" : "ok");
+  EXPECT_EQ(db->GetStats().commits, commits + 1);
+  EXPECT_EQ(db->GetStats().queued, 0U);
+  EXPECT_EQ(ExpectSound(*db).keys, 20U);
+}
+
+// The runner's threads may all be waiting in Update themselves.
+TEST(Group, WhoWaitsLeadsThoseForLater) {
+  const TestDir dir;
+  Runner runner;
+  const auto db = MustOpen(dir.File(), runner.MakeOptions());
+  std::atomic<int> told{0};
+  std::atomic<bool> done{false};
+  ASSERT_STATUS(runner.executor().Submit([&] {
+    db->UpdateLater([](Tx& tx) { return PutNumber(tx, "b", "later", 1); },
+                    [&](Status status) { told += status.ok() ? 1 : 100; });
+    EXPECT_STATUS(db->Update([](Tx& tx) { return PutNumber(tx, "b", "now", 1); }));
+    EXPECT_EQ(told, 1);
+    done = true;
+  }));
+  while (!done) std::this_thread::yield();
+  runner.executor().Close();
+  EXPECT_EQ(ExpectSound(*db).keys, 2U);
+}
+
+TEST(Group, WithoutARunnerLaterIsNow) {
+  const TestDir dir;
+  const auto db = MustOpen(dir.File());
+  int told = 0;
+  db->UpdateLater([](Tx& tx) { return PutNumber(tx, "b", "k", 1); },
+                  [&](Status status) { told += status.ok() ? 1 : 100; });
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(ExpectSound(*db).keys, 1U);
+}
+
+TEST(Group, ThreadsThatWaitAndThoseThatDoNotAreAllServed) {
+  constexpr int kEach = 100;
+  const TestDir dir;
+  Runner runner(2);
+  Options options = runner.MakeOptions();
+  options.max_queue = 6;
+  options.max_group = 4;
+  const auto db = MustOpen(dir.File(), options);
+  std::atomic<int> told{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        const auto put = [t, i](Tx& tx) { return PutNumber(tx, "b", StrCat(t, "-", i), 1); };
+        if (t % 2 == 0) {
+          EXPECT_STATUS(db->Update(put));
+        } else {
+          db->UpdateLater(put, [&](Status status) { told += status.ok() ? 1 : 1000; });
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  while (told < 3 * kEach) std::this_thread::yield();
+  runner.executor().Close();
+  EXPECT_EQ(told, 3 * kEach);
+  EXPECT_EQ(db->GetStats().queued, 0U);
+  EXPECT_EQ(ExpectSound(*db).keys, 6U * kEach);
 }
 
 TEST(Group, CallersBlockWhenTheQueueIsFullAndAllAreServed) {

@@ -1,5 +1,6 @@
 #include "client/connection.h"
 
+#include <absl/synchronization/mutex.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -23,6 +24,7 @@ Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& optio
         StrCat("cannot access socket ", path, ": ", ErrnoError(errno, "stat ", path).text()),
         errno);
   }
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as in daemon/server.cc
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessage);
   arguments.SetMaxSendMessageSize(kMaxMessage);

@@ -72,10 +72,11 @@ struct BoltSettings {
 
 plugin::Descriptor MetadataPlugin(const Environment& environment) {
   const Config* config = environment.config;
+  Executor* const quick = environment.executors.quick;
   plugin::Descriptor descriptor = plugin::MakeDescriptor<Stores>(
       kMetadata, "bolt",
       {"io.containerd.content.v1", "io.containerd.event.v1", "io.containerd.snapshotter.v1"},
-      [config](InitContext& context) -> Result<std::unique_ptr<Stores>> {
+      [config, quick](InitContext& context) -> Result<std::unique_ptr<Stores>> {
         const BoltSettings& settings = context.Config<BoltSettings>();
         metadata::DatabaseOptions options;
         if (settings.content_sharing_policy == "isolated") {
@@ -93,6 +94,12 @@ plugin::Descriptor MetadataPlugin(const Environment& environment) {
         options.lock_timeout = wait > 0 ? std::chrono::duration_cast<std::chrono::milliseconds>(
                                               std::chrono::nanoseconds(wait))
                                         : std::chrono::milliseconds(kDefaultLockWait);
+        // Null where plugins are only listed.
+        if (quick != nullptr) {
+          options.runner = [quick](std::function<void()> commit) {
+            return quick->Submit(std::move(commit)).ok();
+          };
+        }
         options.content = TRY(context.Get(kContent));
         for (const auto& [name, driver] : context.GetAll(kSnapshotter))
           options.snapshotters[name] = driver;

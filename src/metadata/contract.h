@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -137,6 +138,38 @@ TEST_P(StoresContract, AContainerIsMadeReadChangedListedAndDeleted) {
   EXPECT_EQ(CodeOf(containers.List(ns_, {"id="})), Code::kInvalidArgument);
   ASSERT_TRUE(containers.Delete(scope_, made.id).ok());
   EXPECT_EQ(CodeOf(containers.Delete(scope_, made.id)), Code::kNotFound);
+}
+
+// Callers that do not wait are told what callers that wait would be told. Waits for the answer,
+// which may come from another thread.
+template <typename T>
+Result<T> Told(const std::function<void(std::function<void(Result<T>)>)>& start) {
+  std::promise<Result<T>> told;
+  start([&told](Result<T> result) { told.set_value(std::move(result)); });
+  return told.get_future().get();
+}
+
+TEST_P(StoresContract, WhatIsMadeLaterIsMadeAsAtOnce) {
+  ContainerStore& containers = stores().containers();
+  ImageStore& images = stores().images();
+  const auto container = [&](const Container& wanted) {
+    return Told<Container>(
+        [&](auto done) { containers.CreateLater(scope_, wanted, std::move(done)); });
+  };
+  const auto image = [&](const Image& wanted) {
+    return Told<Image>([&](auto done) { images.CreateLater(scope_, wanted, {}, std::move(done)); });
+  };
+  const Container made = container(SomeContainer("c1")).value();
+  EXPECT_GT(made.created_at, (Time{}));
+  EXPECT_EQ(containers.Get(ns_, made.id)->labels, made.labels);
+  EXPECT_EQ(CodeOf(container(SomeContainer("c1"))), Code::kAlreadyExists);
+  Container bad = SomeContainer("c2");
+  bad.spec.reset();
+  EXPECT_EQ(CodeOf(container(bad)), Code::kInvalidArgument);
+  const Image saved = image(SomeImage("i1")).value();
+  EXPECT_EQ(images.Get(ns_, "i1")->target, saved.target);
+  EXPECT_EQ(CodeOf(image(SomeImage("i1"))), Code::kAlreadyExists);
+  EXPECT_EQ(CodeOf(image(Image())), Code::kInvalidArgument);
 }
 
 TEST_P(StoresContract, AnImageIsMadeReadChangedListedAndDeleted) {

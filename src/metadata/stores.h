@@ -9,9 +9,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -72,6 +74,12 @@ class ContainerStore {
                                               const Filters& filters) = 0;
   // Sets the times. kAlreadyExists; kInvalidArgument.
   virtual Result<Container> Create(const model::Scope& scope, Container container) = 0;
+  // The same for callers that have no thread to spare: `done` is called once, in any thread, the
+  // caller's included, and must be short. A store that has no better way waits as Create does.
+  virtual void CreateLater(const model::Scope& scope, Container container,
+                           std::function<void(Result<Container>)> done) {
+    done(Create(scope, std::move(container)));
+  }
   // Mask paths: labels, labels.K, spec, extensions, extensions.K, image, snapshotkey. Without a
   // mask a differing snapshotter or runtime name is kInvalidArgument "immutable". kNotFound.
   virtual Result<Container> Update(const model::Scope& scope, Container container,
@@ -96,6 +104,10 @@ class ImageStore {
   // kInvalidArgument.
   virtual Result<Image> Create(const model::Scope& scope, Image image,
                                std::optional<Time> epoch) = 0;
+  virtual void CreateLater(const model::Scope& scope, Image image, std::optional<Time> epoch,
+                           std::function<void(Result<Image>)> done) {
+    done(Create(scope, std::move(image), epoch));  // as ContainerStore::CreateLater
+  }
   // Mask paths: labels, labels.K, target, annotations, annotations.K. kNotFound.
   virtual Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths,
                                std::optional<Time> epoch) = 0;

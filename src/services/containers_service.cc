@@ -22,13 +22,12 @@ class ContainersService final : public wire_api::Containers::CallbackService {
   grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
                                 const wire_api::GetContainerRequest* request,
                                 wire_api::GetContainerResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick,
-                            [this, request, response](const model::Scope& scope) -> Status {
-                              const metadata::Container container =
-                                  TRY(store_->Get(scope.ns, model::ContainerId(request->id())));
-                              ToProto(container, response->mutable_container());
-                              return Ok();
-                            });
+    return UnaryAtOnce(context, [&](const model::Scope& scope) -> Status {
+      const metadata::Container container =
+          TRY(store_->Get(scope.ns, model::ContainerId(request->id())));
+      ToProto(container, response->mutable_container());
+      return Ok();
+    });
   }
 
   grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
@@ -60,13 +59,14 @@ class ContainersService final : public wire_api::Containers::CallbackService {
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const wire_api::CreateContainerRequest* request,
                                    wire_api::CreateContainerResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick,
-                            [this, request, response](const model::Scope& scope) -> Status {
-                              const metadata::Container container =
-                                  TRY(store_->Create(scope, FromProto(request->container())));
-                              ToProto(container, response->mutable_container());
-                              return Ok();
-                            });
+    return UnaryLater(context, [&](const model::Scope& scope, std::function<void(Status)> done) {
+      store_->CreateLater(scope, FromProto(request->container()),
+                          [response, done = std::move(done)](Result<metadata::Container> made) {
+                            if (!made.ok()) return done(std::move(made).TakeError());
+                            ToProto(*made, response->mutable_container());
+                            done(Ok());
+                          });
+    });
   }
 
   grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,

@@ -28,12 +28,11 @@ class ImagesService final : public wire_api::Images::CallbackService {
   grpc::ServerUnaryReactor* Get(grpc::CallbackServerContext* context,
                                 const wire_api::GetImageRequest* request,
                                 wire_api::GetImageResponse* response) override {
-    return UnaryInNamespace(
-        context, executors_.quick, [this, request, response](const model::Scope& scope) -> Status {
-          const metadata::Image image = TRY(store_->Get(scope.ns, request->name()));
-          ToProto(image, response->mutable_image());
-          return Ok();
-        });
+    return UnaryAtOnce(context, [&](const model::Scope& scope) -> Status {
+      const metadata::Image image = TRY(store_->Get(scope.ns, request->name()));
+      ToProto(image, response->mutable_image());
+      return Ok();
+    });
   }
 
   grpc::ServerUnaryReactor* List(grpc::CallbackServerContext* context,
@@ -52,16 +51,17 @@ class ImagesService final : public wire_api::Images::CallbackService {
   grpc::ServerUnaryReactor* Create(grpc::CallbackServerContext* context,
                                    const wire_api::CreateImageRequest* request,
                                    wire_api::CreateImageResponse* response) override {
-    return UnaryInNamespace(context, executors_.quick,
-                            [this, request, response](const model::Scope& scope) -> Status {
-                              if (request->image().name().empty())
-                                return InvalidArgumentError("Image.Name required");
-                              metadata::Image wanted = TRY(FromProto(request->image()));
-                              const metadata::Image image =
-                                  TRY(store_->Create(scope, std::move(wanted), EpochOf(*request)));
-                              ToProto(image, response->mutable_image());
-                              return Ok();
-                            });
+    return UnaryLater(context, [&](const model::Scope& scope, std::function<void(Status)> done) {
+      if (request->image().name().empty()) return done(InvalidArgumentError("Image.Name required"));
+      Result<metadata::Image> wanted = FromProto(request->image());
+      if (!wanted.ok()) return done(std::move(wanted).TakeError());
+      store_->CreateLater(scope, std::move(*wanted), EpochOf(*request),
+                          [response, done = std::move(done)](Result<metadata::Image> made) {
+                            if (!made.ok()) return done(std::move(made).TakeError());
+                            ToProto(*made, response->mutable_image());
+                            done(Ok());
+                          });
+    });
   }
 
   grpc::ServerUnaryReactor* Update(grpc::CallbackServerContext* context,

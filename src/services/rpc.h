@@ -68,6 +68,28 @@ grpc::ServerUnaryReactor* UnaryInNamespace(grpc::CallbackServerContext* context,
       [scope = std::move(scope).value(), work = std::move(work)]() mutable { return work(scope); });
 }
 
+// For work that holds no thread while it waits: `work` is void(const model::Scope&,
+// std::function<void(Status)> done), runs in the reaction itself, must not block, and calls `done`
+// once, in any thread, after the response is filled.
+template <typename Work>
+grpc::ServerUnaryReactor* UnaryLater(grpc::CallbackServerContext* context, Work work) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const Result<model::Scope> scope = RequireScope(*context);
+  if (!scope.ok()) {
+    reactor->Finish(ToGrpc(scope.error()));
+  } else {
+    work(*scope, [reactor](Status status) { reactor->Finish(ToGrpc(status)); });
+  }
+  return reactor;
+}
+// For one row of the database, which is read from its mapping and never waits for a writer: `work`
+// is Status(const model::Scope&), in the reaction. Two changes of thread cost more than the row.
+template <typename Work>
+grpc::ServerUnaryReactor* UnaryAtOnce(grpc::CallbackServerContext* context, Work work) {
+  return UnaryLater(context,
+                    [&](const model::Scope& scope, const auto& done) { done(work(scope)); });
+}
+
 // A server stream that is pulled: `next` fills one message and answers true, or false at the end.
 // It runs on the executor, one call at a time, only after the message before has left: a slow
 // client costs no thread and no memory. Deletes itself when the call is done.

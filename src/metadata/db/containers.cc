@@ -51,6 +51,15 @@ Status Validate(const Container& container) {
   return Ok();
 }
 
+Status CheckNew(const model::Scope& scope, const Container& container) {
+  TRY(CheckNamespace(scope.ns));
+  return Validate(container).Context("create container failed validation");
+}
+
+void DropEmptyLabels(Container* container) {
+  std::erase_if(container->labels, [](const auto& label) { return label.second.empty(); });
+}
+
 // `before` with the fields of `wanted` that the mask names.
 Result<Container> ApplyMask(const Container& before, const Container& wanted, FieldPaths paths) {
   Container after = before;
@@ -147,22 +156,37 @@ Result<std::vector<Container>> Containers::List(const model::Namespace& ns,
   return containers;
 }
 
+Status Containers::WriteNew(Mutation& mutation, const model::Scope& scope, Container& container) {
+  bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kContainers}));
+  const MaybeBucket found = TRY(rows.FindBucket(container.id.str()));
+  if (found) return AlreadyExistsError("container ", Quoted(container.id.str()));
+  const bolt::Bucket row = TRY(rows.CreateBucket(container.id.str()));
+  container.created_at = container.updated_at = core_->Clock();
+  TRY(WriteContainer(row, container));
+  mutation.Touch(NodeKind::kContainer, scope.ns, container.id.str());
+  mutation.Emit(ContainerChange(Change::Kind::kContainerCreate, scope.ns, container));
+  return Ok();
+}
+
 Result<Container> Containers::Create(const model::Scope& scope, Container container) {
-  TRY(CheckNamespace(scope.ns));
-  TRY(Validate(container).Context("create container failed validation"));
-  TRY(core_->Update([&](Mutation& mutation) -> Status {
-    bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kContainers}));
-    const MaybeBucket found = TRY(rows.FindBucket(container.id.str()));
-    if (found) return AlreadyExistsError("container ", Quoted(container.id.str()));
-    const bolt::Bucket row = TRY(rows.CreateBucket(container.id.str()));
-    container.created_at = container.updated_at = core_->Clock();
-    TRY(WriteContainer(row, container));
-    mutation.Touch(NodeKind::kContainer, scope.ns, container.id.str());
-    mutation.Emit(ContainerChange(Change::Kind::kContainerCreate, scope.ns, container));
-    return Ok();
-  }));
-  std::erase_if(container.labels, [](const auto& label) { return label.second.empty(); });
+  TRY(CheckNew(scope, container));
+  TRY(core_->Update([&](Mutation& mutation) { return WriteNew(mutation, scope, container); }));
+  DropEmptyLabels(&container);
   return container;
+}
+
+void Containers::CreateLater(const model::Scope& scope, Container container,
+                             std::function<void(Result<Container>)> done) {
+  Status checked = CheckNew(scope, container);
+  if (!checked.ok()) return done(std::move(checked).TakeError());
+  auto made = std::make_shared<Container>(std::move(container));  // shared by both functions
+  core_->UpdateLater(
+      [this, scope, made](Mutation& mutation) { return WriteNew(mutation, scope, *made); },
+      [made, done = std::move(done)](Status status) {
+        if (!status.ok()) return done(std::move(status).TakeError());
+        DropEmptyLabels(made.get());
+        done(std::move(*made));
+      });
 }
 
 Result<Container> Containers::Update(const model::Scope& scope, Container container,
@@ -180,7 +204,7 @@ Result<Container> Containers::Update(const model::Scope& scope, Container contai
     after.updated_at = core_->Clock();
     TRY(WriteContainer(*row, after));
     mutation.Touch(NodeKind::kContainer, scope.ns, container.id.str());
-    std::erase_if(after.labels, [](const auto& label) { return label.second.empty(); });
+    DropEmptyLabels(&after);
     mutation.Emit(ContainerChange(Change::Kind::kContainerUpdate, scope.ns, after));
     return Ok();
   }));

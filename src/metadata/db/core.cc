@@ -37,26 +37,50 @@ DbCore::DbCore(DatabaseOptions opts) : options(std::move(opts)) {
   }
 }
 
+Status DbCore::Mutate(bolt::Tx& tx, TouchLog::Session& session,
+                      const std::function<Status(Mutation&)>& fn, Told* told) {
+  Mutation mutation(tx, session, &told->changes);
+  TRY(fn(mutation));
+  told->deletion = mutation.is_deletion;
+  told->expiry = mutation.expiry;
+  return Ok();
+}
+
+void DbCore::Tell(const Told& told) {
+  if (hooks.on_mutation) hooks.on_mutation(told.deletion);
+  if (hooks.on_expiry && told.expiry) hooks.on_expiry(*told.expiry);
+  if (!options.observer) return;
+  for (const Change& change : told.changes) options.observer(change);
+}
+
 Status DbCore::Update(const std::function<Status(Mutation&)>& fn) {
-  std::vector<Change> changes;
-  bool deletion = false;
-  std::optional<Time> expiry;
+  Told told;
   {
     TouchLog::Session session(&touched);
-    TRY(db->Update([&](bolt::Tx& tx) -> Status {
-      Mutation mutation(tx, session, &changes);
-      TRY(fn(mutation));
-      deletion = mutation.is_deletion;
-      expiry = mutation.expiry;
-      return Ok();
-    }));
+    TRY(db->Update([&](bolt::Tx& tx) { return Mutate(tx, session, fn, &told); }));
   }
-  if (hooks.on_mutation) hooks.on_mutation(deletion);
-  if (hooks.on_expiry && expiry) hooks.on_expiry(*expiry);
-  if (options.observer) {
-    for (const Change& change : changes) options.observer(change);
-  }
+  Tell(told);
   return Ok();
+}
+
+void DbCore::UpdateLater(std::function<Status(Mutation&)> fn, std::function<void(Status)> done) {
+  struct Call {
+    std::function<Status(Mutation&)> fn;
+    std::function<void(Status)> done;
+    std::optional<TouchLog::Session> session;
+    Told told;
+  };
+  auto call = std::make_shared<Call>();  // shared by the two functions that the file keeps
+  call->fn = std::move(fn);
+  call->done = std::move(done);
+  call->session.emplace(&touched);
+  db->UpdateLater(
+      [call](bolt::Tx& tx) { return Mutate(tx, *call->session, call->fn, &call->told); },
+      [this, call](Status status) {
+        call->session.reset();
+        if (status.ok()) Tell(call->told);
+        call->done(std::move(status));
+      });
 }
 
 Status DbCore::WaitForCollection() { return hooks.collect ? hooks.collect() : collect_now(); }

@@ -104,6 +104,9 @@ class DbCore {
   }
   // Runs `fn` in a write transaction; after the commit tells the observer and the scheduler.
   Status Update(const std::function<Status(Mutation&)>& fn);
+  // The same without a thread that waits; `done` runs once, after everybody was told, in any
+  // thread.
+  void UpdateLater(std::function<Status(Mutation&)> fn, std::function<void(Status)> done);
 
   // What a call with `synchronous` waits for.
   Status WaitForCollection();
@@ -113,6 +116,16 @@ class DbCore {
   bool HasIntentsFile() const;
 
  private:
+  // What one mutation has told about itself.
+  struct Told {
+    std::vector<Change> changes;
+    bool deletion = false;
+    std::optional<Time> expiry;
+  };
+  static Status Mutate(bolt::Tx& tx, TouchLog::Session& session,
+                       const std::function<Status(Mutation&)>& fn, Told* told);
+  void Tell(const Told& told);
+
   std::mutex intents_mutex_;  // guards intents_ while it is opened
   std::unique_ptr<bolt::Db> intents_;
 };

@@ -36,6 +36,7 @@ Result<std::unique_ptr<Database>> Database::Open(DatabaseOptions options) {
   file.permissions = kFilePermissions;
   file.lock_timeout = core->options.lock_timeout;
   file.no_sync = core->options.no_sync;
+  file.runner = core->options.runner;
   core->db = TRY(bolt::Db::Open(core->options.path, file));
   TRY(Migrate(*core->db).Context("migrate metadata"));
   TRY(LoadIntents(*core));

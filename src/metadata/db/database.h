@@ -71,6 +71,8 @@ struct DatabaseOptions {
   bool no_sync = false;
   std::chrono::milliseconds lock_timeout{
       0};  // for the file's lock; 0: try once, negative: wait for ever
+  // Runs commits for which no caller waits (bolt::Options::runner); empty: callers always wait.
+  std::function<bool(std::function<void()>)> runner;
 };
 
 class DbCore;  // internal

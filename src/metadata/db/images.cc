@@ -151,23 +151,41 @@ Result<std::vector<Image>> Images::List(const model::Namespace& ns, const Filter
   return images;
 }
 
+Status Images::WriteNew(Mutation& mutation, const model::Scope& scope, Image& image,
+                        std::optional<Time> epoch) {
+  bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kImages}));
+  const MaybeBucket found = TRY(rows.FindBucket(image.name));
+  if (found) return AlreadyExistsError("image ", Quoted(image.name));
+  const bolt::Bucket row = TRY(rows.CreateBucket(image.name));
+  image.created_at = image.updated_at = epoch.value_or(core_->Clock());
+  TRY(WriteImage(row, image));
+  TRY(LeaseImage(mutation, scope, image));
+  mutation.Touch(NodeKind::kImage, scope.ns, image.name);
+  mutation.Emit(ImageChange(Change::Kind::kImageCreate, scope.ns, image));
+  return Ok();
+}
+
 Result<Image> Images::Create(const model::Scope& scope, Image image, std::optional<Time> epoch) {
   TRY(CheckNamespace(scope.ns));
   TRY(Validate(image));
-  TRY(core_->Update([&](Mutation& mutation) -> Status {
-    bolt::Bucket rows = TRY(MakeIn(mutation.tx, scope.ns, {key::kImages}));
-    const MaybeBucket found = TRY(rows.FindBucket(image.name));
-    if (found) return AlreadyExistsError("image ", Quoted(image.name));
-    const bolt::Bucket row = TRY(rows.CreateBucket(image.name));
-    image.created_at = image.updated_at = epoch.value_or(core_->Clock());
-    TRY(WriteImage(row, image));
-    TRY(LeaseImage(mutation, scope, image));
-    mutation.Touch(NodeKind::kImage, scope.ns, image.name);
-    mutation.Emit(ImageChange(Change::Kind::kImageCreate, scope.ns, image));
-    return Ok();
-  }));
+  TRY(core_->Update([&](Mutation& mutation) { return WriteNew(mutation, scope, image, epoch); }));
   DropEmptyValues(&image);
   return image;
+}
+
+void Images::CreateLater(const model::Scope& scope, Image image, std::optional<Time> epoch,
+                         std::function<void(Result<Image>)> done) {
+  Status checked = CheckNamespace(scope.ns);
+  if (checked.ok()) checked = Validate(image);
+  if (!checked.ok()) return done(std::move(checked).TakeError());
+  auto made = std::make_shared<Image>(std::move(image));  // shared by both functions
+  core_->UpdateLater([this, scope, made, epoch](
+                         Mutation& mutation) { return WriteNew(mutation, scope, *made, epoch); },
+                     [made, done = std::move(done)](Status status) {
+                       if (!status.ok()) return done(std::move(status).TakeError());
+                       DropEmptyValues(made.get());
+                       done(std::move(*made));
+                     });
 }
 
 Result<Image> Images::Update(const model::Scope& scope, Image image, const FieldPaths& paths,

@@ -29,11 +29,14 @@ class Containers final : public ContainerStore {
   Result<Container> Get(const model::Namespace& ns, const model::ContainerId& id) override;
   Result<std::vector<Container>> List(const model::Namespace& ns, const Filters& filters) override;
   Result<Container> Create(const model::Scope& scope, Container container) override;
+  void CreateLater(const model::Scope& scope, Container container,
+                   std::function<void(Result<Container>)> done) override;
   Result<Container> Update(const model::Scope& scope, Container container,
                            const FieldPaths& paths) override;
   Status Delete(const model::Scope& scope, const model::ContainerId& id) override;
 
  private:
+  Status WriteNew(Mutation& mutation, const model::Scope& scope, Container& container);
   DbCore* core_;
 };
 
@@ -43,12 +46,16 @@ class Images final : public ImageStore {
   Result<Image> Get(const model::Namespace& ns, const std::string& name) override;
   Result<std::vector<Image>> List(const model::Namespace& ns, const Filters& filters) override;
   Result<Image> Create(const model::Scope& scope, Image image, std::optional<Time> epoch) override;
+  void CreateLater(const model::Scope& scope, Image image, std::optional<Time> epoch,
+                   std::function<void(Result<Image>)> done) override;
   Result<Image> Update(const model::Scope& scope, Image image, const FieldPaths& paths,
                        std::optional<Time> epoch) override;
   Status Delete(const model::Scope& scope, const std::string& name,
                 const DeleteOptions& options) override;
 
  private:
+  Status WriteNew(Mutation& mutation, const model::Scope& scope, Image& image,
+                  std::optional<Time> epoch);
   DbCore* core_;
 };
 

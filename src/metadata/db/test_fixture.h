@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/executor.h"
 #include "base/hash.h"
 #include "content/fake_store.h"
 #include "metadata/db/database.h"
@@ -26,9 +27,13 @@ class DatabaseFixture {
   explicit DatabaseFixture(ContentSharing sharing = ContentSharing::kShared) : sharing_(sharing) {
     Open();
   }
+  ~DatabaseFixture() { Close(); }
+  DatabaseFixture(const DatabaseFixture&) = delete;
+  DatabaseFixture& operator=(const DatabaseFixture&) = delete;
 
   void Open() {
-    db_.reset();
+    Close();
+    commits_ = std::make_unique<Executor>("commits", Executor::Limits{.threads = 2, .queue = 64});
     db_ = std::move(Database::Open(MakeOptions(dir_.Path("meta.db")))).value();
   }
   DatabaseOptions MakeOptions(const std::string& path) {
@@ -43,6 +48,9 @@ class DatabaseFixture {
       changes_.push_back(change);
     };
     options.no_sync = true;
+    options.runner = [this](std::function<void()> commit) {
+      return commits_ != nullptr && commits_->Submit(std::move(commit)).ok();
+    };
     return options;
   }
 
@@ -53,7 +61,11 @@ class DatabaseFixture {
   TestDir& dir() { return dir_; }
   // Has the database use another driver from the next Open on.
   void SetDriver(snapshot::Snapshotter* driver) { driver_ = driver; }
-  void Close() { db_.reset(); }
+  void Close() {
+    if (commits_ != nullptr) commits_->Close();  // what runs there refers to the database
+    db_.reset();
+    commits_.reset();
+  }
   std::vector<Change> TakeChanges() {
     const std::lock_guard lock(mutex_);
     return std::exchange(changes_, {});
@@ -131,6 +143,7 @@ class DatabaseFixture {
   snapshot::Snapshotter* driver_ = &snapshotter_;
   std::mutex mutex_;  // guards changes_
   std::vector<Change> changes_;
+  std::unique_ptr<Executor> commits_;
   std::unique_ptr<Database> db_;
 };
 
