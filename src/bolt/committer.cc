@@ -8,6 +8,8 @@ namespace corten::bolt {
 
 namespace {
 
+constexpr std::chrono::microseconds kGather(250);
+
 // The Updates whose functions this thread is inside of, innermost first.
 struct Inside {
   const Committer* committer;
@@ -43,8 +45,7 @@ Status Committer::Update(const Db::UpdateFn& fn) {
   {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return queue_.size() < max_queue_; });
-    queue_.push_back(&request);
-    ++counts_.queued;
+    Push(&request);
     while (!request.done) {
       request.wake.wait(lock, [&] { return request.done || !leading_; });
       if (request.done) break;
@@ -66,13 +67,25 @@ void Committer::UpdateLater(Db::UpdateFn fn, Db::DoneFn done) {
       request->later_fn = std::move(fn);
       request->later_done = std::move(done);
       request->fn = &request->later_fn;
-      queue_.push_back(request.release());
-      ++counts_.queued;
+      Push(request.release());
       if (!leading_) WakeNext(lock);
       return;
     }
   }
   done(Update(fn));
+}
+
+void Committer::Push(Request* request) {
+  queue_.push_back(request);
+  ++counts_.queued;
+  if (leading_ && queue_.size() == expected_) gather_.notify_one();
+}
+
+void Committer::Gather(std::unique_lock<std::mutex>& lock) {
+  const size_t enough = std::min<size_t>(expected_, max_group_);
+  if (queue_.size() >= enough) return;
+  (void)gather_.wait_for(lock, std::min<std::chrono::steady_clock::duration>(last_commit_, kGather),
+                         [&] { return queue_.size() >= enough; });
 }
 
 // Those who wait come first: they have a thread already. REQUIRES: nobody leads.
@@ -108,6 +121,8 @@ void Committer::Tell(Later later) {
 
 Committer::Later Committer::Lead(std::unique_lock<std::mutex>& lock) {
   leading_ = true;
+  Gather(lock);
+  const auto begin = std::chrono::steady_clock::now();
   const size_t size = std::min<size_t>(queue_.size(), max_group_);
   const std::vector<Request*> group(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(size));
   queue_.erase(queue_.begin(), queue_.begin() + static_cast<ptrdiff_t>(size));
@@ -117,6 +132,8 @@ Committer::Later Committer::Lead(std::unique_lock<std::mutex>& lock) {
   lock.lock();
   leading_ = false;
   counts_.queued -= size;
+  last_commit_ = std::chrono::steady_clock::now() - begin;
+  expected_ = size + queue_.size();
   Later later;
   for (Request* member : group) {
     member->done = true;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -55,6 +56,11 @@ class Committer {
   // Leads one group. REQUIRES: nobody leads, the line is not empty. Answers those for later whose
   // callers are still to be told (Tell), without the lock.
   Later Lead(std::unique_lock<std::mutex>& lock);
+  // Waits a little, and no longer than a commit takes, for as many as were in line lately: who was
+  // just told of a commit comes back in about that time, and would else always find a group gone
+  // that is half as large as it could be.
+  void Gather(std::unique_lock<std::mutex>& lock);
+  void Push(Request* request);
   void WakeNext(std::unique_lock<std::mutex>& lock);
   void LeadLater();  // the runner's task
   static void Tell(Later later);
@@ -76,6 +82,9 @@ class Committer {
   bool leading_ = false;
   bool runner_called_ = false;  // LeadLater is on its way
   std::condition_variable room_;
+  std::condition_variable gather_;
+  size_t expected_ = 1;  // members of the last group, and those who came while it was committed
+  std::chrono::steady_clock::duration last_commit_{0};  // how long it took
   Counts counts_;
 };
 
