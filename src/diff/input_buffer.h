@@ -13,7 +13,8 @@ namespace corten::diff {
 
 class InputBuffer {
  public:
-  static constexpr size_t kSize = 256 << 10;
+  // Holds the longest gzip header that is taken (decompress.cc), which has to be seen as a whole.
+  static constexpr size_t kSize = 136 << 10;
   explicit InputBuffer(ByteSource& source)
       : source_(&source), buffer_(std::make_unique_for_overwrite<char[]>(kSize)) {}
 

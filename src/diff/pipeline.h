@@ -63,8 +63,8 @@ class SerialStream final : public ChunkSource {
 
 class Pipeline final : public ChunkSource {
  public:
-  static constexpr size_t kBuffers = 8;
-  static constexpr size_t kBufferSize = 256 << 10;
+  static constexpr size_t kBuffers = 6;
+  static constexpr size_t kBufferSize = 128 << 10;
 
   explicit Pipeline(StreamReader& reader);
 

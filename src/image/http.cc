@@ -15,9 +15,9 @@ namespace corten::image {
 
 namespace {
 
-constexpr size_t kBufferSize = 256u << 10;  // of libcurl, for each connection
+constexpr size_t kBufferSize = 64u << 10;  // of libcurl, for each connection
 constexpr size_t kMaxAhead =
-    512u << 10;  // read beyond what was asked for, before the sender has to wait
+    128u << 10;  // read beyond what was asked for, before the sender has to wait
 constexpr size_t kMaxHeaders = 256u << 10;  // bytes of all headers of a response
 constexpr size_t kMaxIdle = 10;             // connections kept
 constexpr int kPollMs = 200;
@@ -76,7 +76,7 @@ Result<const Curl*> LoadCurl() {
   static bool loaded = false;
   const std::lock_guard lock(mutex);
   if (loaded) return static_cast<const Curl*>(&curl);
-  void* library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+  void* library = dlopen("libcurl.so.4", RTLD_LAZY | RTLD_LOCAL);
   if (library == nullptr)
     return UnimplementedError(
         "registries need libcurl.so.4 (Debian package libcurl4), which cannot be loaded: ",
