@@ -131,14 +131,20 @@ std::string CgroupPlace::V1(std::string_view controller) const {
   return found == v1_dirs.end() ? "" : found->second;
 }
 
-Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_view mounts,
-                                     CgroupMode mode) {
-  // Few of the lines are about cgroups, and a busy machine has thousands.
+namespace {
+// Few of the lines are about cgroups, and a busy machine has thousands.
+std::string CgroupLines(std::string_view mounts) {
   std::string relevant;
   ForEachLine(mounts, [&](std::string_view line) {
     if (line.find(" - cgroup") != std::string_view::npos) relevant += StrCat(line, "\n");
   });
-  const std::vector<MountEntry> table = TRY(ParseMountInfo(relevant));
+  return relevant;
+}
+}  // namespace
+
+Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_view mounts,
+                                     CgroupMode mode) {
+  const std::vector<MountEntry> table = TRY(ParseMountInfo(CgroupLines(mounts)));
   CgroupPlace place;
   place.unified = mode == CgroupMode::kUnified;
   ForEachLine(proc_cgroup, [&](std::string_view line) {
@@ -167,6 +173,22 @@ Result<CgroupPlace> CgroupOfProcess(pid_t pid) {
   const std::string own = TRY(ReadFileAt(StrCat("/proc/", pid, "/cgroup"), kMaxFile));
   const std::string mounts = TRY(ReadFileAt("/proc/self/mountinfo", kMaxMountInfo));
   return ParseCgroupPlace(own, mounts, DetectCgroupMode());
+}
+
+Result<CgroupLocator> CgroupLocator::Create() {
+  const std::string mounts = TRY(ReadFileAt("/proc/self/mountinfo", kMaxMountInfo));
+  return CgroupLocator(DetectCgroupMode(), CgroupLines(mounts));
+}
+
+Result<CgroupPlace> CgroupLocator::Of(pid_t pid) const {
+  const std::string own = TRY(ReadFileAt(StrCat("/proc/", pid, "/cgroup"), kMaxFile));
+  // Asked afterwards: who lives now lived when the cgroup was read. `PID (NAME) STATE ...`,
+  // proc(5).
+  const std::string stat = TRY(ReadFileAt(StrCat("/proc/", pid, "/stat"), kMaxFile));
+  const size_t name_end = stat.rfind(") ");
+  const char state = name_end == std::string::npos ? 'X' : stat[name_end + 2];
+  if (state == 'Z' || state == 'X') return NotFoundError("process ", pid);
+  return ParseCgroupPlace(own, mounts_, mode_);
 }
 
 Result<std::vector<pid_t>> CgroupProcesses(const CgroupPlace& place) {

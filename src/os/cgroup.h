@@ -16,6 +16,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -43,6 +44,19 @@ Result<CgroupPlace> ParseCgroupPlace(std::string_view proc_cgroup, std::string_v
                                      CgroupMode mode);
 // kNotFound: no such process.
 Result<CgroupPlace> CgroupOfProcess(pid_t pid);
+
+// The same for many processes: mode and mount table are read once, by Create. Immutable.
+class CgroupLocator {
+ public:
+  static Result<CgroupLocator> Create();
+  // kNotFound: no such process, or it has ended and is not reaped yet (v1 shows those at the root).
+  Result<CgroupPlace> Of(pid_t pid) const;
+
+ private:
+  CgroupLocator(CgroupMode mode, std::string mounts) : mode_(mode), mounts_(std::move(mounts)) {}
+  CgroupMode mode_;
+  std::string mounts_;  // the lines of mountinfo that are about cgroups
+};
 
 // Every process in the cgroup and below it, unsorted, each once. kNotFound when the cgroup is gone.
 Result<std::vector<pid_t>> CgroupProcesses(const CgroupPlace& place);

@@ -1,12 +1,15 @@
 #include "os/cgroup_metrics.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <functional>
 
 #include "base/dir.h"
+#include "base/fd.h"
 
 namespace corten::os {
 
@@ -15,10 +18,33 @@ namespace {
 constexpr size_t kMaxFile = size_t{4} << 20;
 constexpr uint64_t kNanosPerTick = 1000000000 / 100;  // USER_HZ is 100 on every Linux ABI
 
-std::string ReadText(const std::string& dir, std::string_view file) {
-  if (dir.empty()) return "";
-  Result<std::string> text = ReadFileAt(StrCat(dir, "/", file), kMaxFile);
-  return text.ok() ? std::move(*text) : "";
+// One cgroup's directory in a hierarchy, held while its files are read: the way to it is looked up
+// once. Without a directory every file is missing.
+struct Group {
+  explicit Group(std::string dir)
+      : path(std::move(dir)),
+        fd(path.empty() ? -1 : open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  const std::string path;
+  const Fd fd;
+};
+
+// The whole file, or "" if it cannot be read. Asked for dozens of files per container, most of them
+// a line long and some missing: so without an error's text. The kernel hands out such a file in one
+// read if it fits, so what does not fill the buffer is all.
+std::string ReadText(const Group& group, const std::string& file) {
+  if (!group.fd.valid()) return "";
+  const Fd fd(openat(group.fd.get(), file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return "";
+  std::string text;
+  char buffer[8192];
+  while (text.size() < kMaxFile) {
+    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return "";
+    text.append(buffer, static_cast<size_t>(got));
+    if (got < static_cast<ssize_t>(sizeof(buffer))) break;
+  }
+  return text;
 }
 
 std::string_view NextWord(std::string_view* text) {
@@ -37,7 +63,7 @@ uint64_t Number(std::string_view text) {
   return parsed.ec == std::errc() ? value : 0;
 }
 
-uint64_t ReadNumber(const std::string& dir, std::string_view file, bool* present = nullptr) {
+uint64_t ReadNumber(const Group& dir, const std::string& file, bool* present = nullptr) {
   const std::string text = ReadText(dir, file);
   if (present != nullptr) *present = *present || !text.empty();
   std::string_view rest = text;
@@ -70,10 +96,10 @@ std::string DeviceName(uint64_t major, uint64_t minor) {
 }
 
 // Page sizes for which `dir` has files PREFIX.SIZE.SUFFIX.
-std::vector<std::string> PageSizes(const std::string& dir, std::string_view suffix) {
+std::vector<std::string> PageSizes(const Group& dir, std::string_view suffix) {
   std::vector<std::string> out;
-  if (dir.empty()) return out;
-  const Result<Dir> opened = Dir::Open(dir);
+  if (!dir.fd.valid()) return out;
+  const Result<Dir> opened = Dir::Open(dir.path);
   if (!opened.ok()) return out;
   const Result<std::vector<std::string>> names = opened->List();
   if (!names.ok()) return out;
@@ -103,7 +129,7 @@ std::vector<RdmaFigure> ParseRdma(std::string_view text) {
   return out;
 }
 
-MetricsV1::MemoryEntry ReadMemoryEntry(const std::string& dir, std::string_view prefix) {
+MetricsV1::MemoryEntry ReadMemoryEntry(const Group& dir, std::string_view prefix) {
   MetricsV1::MemoryEntry entry;
   entry.usage = ReadNumber(dir, StrCat(prefix, ".usage_in_bytes"));
   entry.max = ReadNumber(dir, StrCat(prefix, ".max_usage_in_bytes"));
@@ -131,15 +157,15 @@ std::vector<MetricsV1::Blkio> ParseBlkio(std::string_view text) {
   return out;
 }
 
-void ReadBlkio(const std::string& dir, MetricsV1* out) {
-  static constexpr std::string_view kSchedulerFiles[8] = {"blkio.io_service_bytes_recursive",
-                                                          "blkio.io_serviced_recursive",
-                                                          "blkio.io_queued_recursive",
-                                                          "blkio.io_service_time_recursive",
-                                                          "blkio.io_wait_time_recursive",
-                                                          "blkio.io_merged_recursive",
-                                                          "blkio.time_recursive",
-                                                          "blkio.sectors_recursive"};
+void ReadBlkio(const Group& dir, MetricsV1* out) {
+  static constexpr const char* kSchedulerFiles[8] = {"blkio.io_service_bytes_recursive",
+                                                     "blkio.io_serviced_recursive",
+                                                     "blkio.io_queued_recursive",
+                                                     "blkio.io_service_time_recursive",
+                                                     "blkio.io_wait_time_recursive",
+                                                     "blkio.io_merged_recursive",
+                                                     "blkio.time_recursive",
+                                                     "blkio.sectors_recursive"};
   for (size_t i = 0; i < 8; ++i) out->blkio[i] = ParseBlkio(ReadText(dir, kSchedulerFiles[i]));
   if (!out->blkio[1].empty()) return;
   // Without a scheduler that counts, the throttling layer does.
@@ -147,12 +173,49 @@ void ReadBlkio(const std::string& dir, MetricsV1* out) {
   out->blkio[1] = ParseBlkio(ReadText(dir, "blkio.throttle.io_serviced"));
 }
 
-Status CheckThere(const std::string& dir) {
-  if (!dir.empty() && access(dir.c_str(), F_OK) == 0) return Ok();
-  return NotFoundError("cgroup ", dir);
+void ReadIo(const Group& dir, MetricsV2* out) {
+  ForEachLine(ReadText(dir, "io.stat"), [&](std::string_view line) {
+    MetricsV2::Io io;
+    if (!ParseDevice(NextWord(&line), &io.major, &io.minor)) return;
+    while (!line.empty()) {
+      const std::string_view word = NextWord(&line);
+      const uint64_t value = Number(word.substr(std::min(word.size(), word.find('=') + 1)));
+      if (word.starts_with("rbytes=")) io.rbytes = value;
+      if (word.starts_with("wbytes=")) io.wbytes = value;
+      if (word.starts_with("rios=")) io.rios = value;
+      if (word.starts_with("wios=")) io.wios = value;
+    }
+    out->io.push_back(io);
+  });
+}
+
+void ReadHugePages(const Group& dir, MetricsV2* out) {
+  for (const std::string& size : PageSizes(dir, ".current")) {
+    MetricsV2::HugePages pages;
+    pages.page_size = size;
+    pages.current = ReadNumber(dir, StrCat("hugetlb.", size, ".current"));
+    pages.max = ReadNumber(dir, StrCat("hugetlb.", size, ".max"));
+    pages.failures = FlatFigures(ReadText(dir, StrCat("hugetlb.", size, ".events"))).Get("max");
+    out->huge_pages.push_back(std::move(pages));
+  }
+}
+
+Status CheckThere(const Group& group) {
+  if (group.fd.valid()) return Ok();
+  return NotFoundError("cgroup ", group.path);
 }
 
 }  // namespace
+
+bool FlatFigures::Next(std::string_view* rest, std::string_view* name, uint64_t* value) {
+  if (rest->empty()) return false;
+  const size_t end = rest->find('\n');
+  std::string_view line = rest->substr(0, end);
+  rest->remove_prefix(end == std::string_view::npos ? rest->size() : end + 1);
+  *name = NextWord(&line);
+  *value = Number(NextWord(&line));
+  return true;
+}
 
 uint64_t FlatFigures::Get(std::string_view name) const {
   std::string_view rest = text_;
@@ -193,55 +256,51 @@ Pressure ParsePressure(std::string_view text) {
 }
 
 Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place) {
-  const std::string& dir = place.v2_dir;
+  const Group dir(place.v2_dir);
   TRY(CheckThere(dir));
   MetricsV2 out;
-  out.pids.current = ReadNumber(dir, "pids.current", &out.pids.present);
-  out.pids.limit = ReadNumber(dir, "pids.max");
+  // Files of a controller exist where it is enabled; those without are always there.
+  const std::string enabled = ReadText(dir, "cgroup.controllers");
+  const auto has = [&](std::string_view controller) {
+    std::string_view rest = enabled;
+    for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest))
+      if (word == controller) return true;
+    return false;
+  };
   out.cpu = FlatFigures(ReadText(dir, "cpu.stat"));
   out.cpu_pressure = ParsePressure(ReadText(dir, "cpu.pressure"));
-  out.memory = FlatFigures(ReadText(dir, "memory.stat"));
-  out.memory_usage = ReadNumber(dir, "memory.current", &out.memory_present);
-  out.memory_limit = ReadNumber(dir, "memory.max");
-  out.memory_peak = ReadNumber(dir, "memory.peak");
-  out.swap_usage = ReadNumber(dir, "memory.swap.current");
-  out.swap_limit = ReadNumber(dir, "memory.swap.max");
-  out.swap_peak = ReadNumber(dir, "memory.swap.peak");
   out.memory_pressure = ParsePressure(ReadText(dir, "memory.pressure"));
-  out.memory_events = FlatFigures(ReadText(dir, "memory.events"));
-  ForEachLine(ReadText(dir, "io.stat"), [&](std::string_view line) {
-    MetricsV2::Io io;
-    if (!ParseDevice(NextWord(&line), &io.major, &io.minor)) return;
-    while (!line.empty()) {
-      const std::string_view word = NextWord(&line);
-      const uint64_t value = Number(word.substr(std::min(word.size(), word.find('=') + 1)));
-      if (word.starts_with("rbytes=")) io.rbytes = value;
-      if (word.starts_with("wbytes=")) io.wbytes = value;
-      if (word.starts_with("rios=")) io.rios = value;
-      if (word.starts_with("wios=")) io.wios = value;
-    }
-    out.io.push_back(io);
-  });
   out.io_pressure = ParsePressure(ReadText(dir, "io.pressure"));
-  for (const std::string& size : PageSizes(dir, ".current")) {
-    MetricsV2::HugePages pages;
-    pages.page_size = size;
-    pages.current = ReadNumber(dir, StrCat("hugetlb.", size, ".current"));
-    pages.max = ReadNumber(dir, StrCat("hugetlb.", size, ".max"));
-    pages.failures = FlatFigures(ReadText(dir, StrCat("hugetlb.", size, ".events"))).Get("max");
-    out.huge_pages.push_back(std::move(pages));
+  if (has("pids")) {
+    out.pids.current = ReadNumber(dir, "pids.current", &out.pids.present);
+    out.pids.limit = ReadNumber(dir, "pids.max");
   }
-  out.rdma_current = ParseRdma(ReadText(dir, "rdma.current"));
-  out.rdma_limit = ParseRdma(ReadText(dir, "rdma.max"));
+  if (has("memory")) {
+    out.memory = FlatFigures(ReadText(dir, "memory.stat"));
+    out.memory_usage = ReadNumber(dir, "memory.current", &out.memory_present);
+    out.memory_limit = ReadNumber(dir, "memory.max");
+    out.memory_peak = ReadNumber(dir, "memory.peak");
+    out.swap_usage = ReadNumber(dir, "memory.swap.current");
+    out.swap_limit = ReadNumber(dir, "memory.swap.max");
+    out.swap_peak = ReadNumber(dir, "memory.swap.peak");
+    out.memory_events = FlatFigures(ReadText(dir, "memory.events"));
+  }
+  if (has("io")) ReadIo(dir, &out);
+  if (has("hugetlb")) ReadHugePages(dir, &out);
+  if (has("rdma")) {
+    out.rdma_current = ParseRdma(ReadText(dir, "rdma.current"));
+    out.rdma_limit = ParseRdma(ReadText(dir, "rdma.max"));
+  }
   return out;
 }
 
 Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
   if (place.v1_dirs.empty()) return NotFoundError("cgroup");
-  const std::string pids = place.V1("pids");
-  const std::string cpuacct = place.V1("cpuacct");
-  const std::string memory = place.V1("memory");
-  TRY(CheckThere(!memory.empty() ? memory : place.v1_dirs.begin()->second));
+  const Group pids(place.V1("pids"));
+  const Group cpuacct(place.V1("cpuacct"));
+  const Group memory(place.V1("memory"));
+  const Group any(memory.path.empty() ? place.v1_dirs.begin()->second : "");
+  TRY(CheckThere(memory.path.empty() ? any : memory));
   MetricsV1 out;
   out.pids.current = ReadNumber(pids, "pids.current", &out.pids.present);
   out.pids.limit = ReadNumber(pids, "pids.max");
@@ -254,7 +313,7 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
   std::string_view rest = per_cpu;
   for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest))
     out.per_cpu_ns.push_back(Number(word));
-  out.throttling = FlatFigures(ReadText(place.V1("cpu"), "cpu.stat"));
+  out.throttling = FlatFigures(ReadText(Group(place.V1("cpu")), "cpu.stat"));
   const std::string memory_stat = ReadText(memory, "memory.stat");
   out.memory_present = !memory_stat.empty();
   out.memory = FlatFigures(memory_stat);
@@ -265,8 +324,8 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
     out.kernel_tcp = ReadMemoryEntry(memory, "memory.kmem.tcp");
   }
   out.oom_control = FlatFigures(ReadText(memory, "memory.oom_control"));
-  if (const std::string blkio = place.V1("blkio"); !blkio.empty()) ReadBlkio(blkio, &out);
-  const std::string hugetlb = place.V1("hugetlb");
+  ReadBlkio(Group(place.V1("blkio")), &out);
+  const Group hugetlb(place.V1("hugetlb"));
   for (const std::string& size : PageSizes(hugetlb, ".usage_in_bytes")) {
     if (size.find("rsvd") != std::string::npos) continue;
     MetricsV1::HugePages pages;
@@ -276,8 +335,9 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
     pages.failures = ReadNumber(hugetlb, StrCat("hugetlb.", size, ".failcnt"));
     out.huge_pages.push_back(std::move(pages));
   }
-  out.rdma_current = ParseRdma(ReadText(place.V1("rdma"), "rdma.current"));
-  out.rdma_limit = ParseRdma(ReadText(place.V1("rdma"), "rdma.max"));
+  const Group rdma(place.V1("rdma"));
+  out.rdma_current = ParseRdma(ReadText(rdma, "rdma.current"));
+  out.rdma_limit = ParseRdma(ReadText(rdma, "rdma.max"));
   return out;
 }
 

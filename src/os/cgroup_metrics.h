@@ -36,6 +36,10 @@ class FlatFigures {
   bool empty() const { return text_.empty(); }
   uint64_t Get(
       std::string_view name) const;  // 0 if absent; numbers too large for 64 bits become UINT64_MAX
+  // The first line of `rest` as name and number, taken off. False: nothing is left. Begin with
+  // text().
+  static bool Next(std::string_view* rest, std::string_view* name, uint64_t* value);
+  std::string_view text() const { return text_; }
 
  private:
   std::string text_;

@@ -1,6 +1,7 @@
 #include "os/cgroup.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/cgroup_metrics.h"
@@ -57,6 +58,24 @@ TEST(Cgroup, OwnProcessHasAPlaceAndAMissingOneHasNot) {
   const auto missing = CgroupOfProcess(0x7ffffff0);
   ASSERT_FALSE(missing.ok());
   EXPECT_TRUE(missing.error().Is(Code::kNotFound));
+}
+
+TEST(Cgroup, TheLocatorFindsTheLivingOnly) {
+  const auto locator = CgroupLocator::Create();
+  ASSERT_TRUE(locator.ok()) << locator.error().text();
+  const auto here = locator->Of(getpid());
+  ASSERT_TRUE(here.ok()) << here.error().text();
+  EXPECT_EQ(here->v2_dir, CgroupOfProcess(getpid())->v2_dir);
+  EXPECT_EQ(here->v1_dirs, CgroupOfProcess(getpid())->v1_dirs);
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  siginfo_t ended = {};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);
+  const auto zombie = locator->Of(child);
+  ASSERT_FALSE(zombie.ok());
+  EXPECT_TRUE(zombie.error().Is(Code::kNotFound)) << zombie.error().text();
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(locator->Of(child).ok());
 }
 
 TEST(CgroupMetrics, FlatFiguresAreFoundByWholeName) {

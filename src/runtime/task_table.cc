@@ -139,6 +139,30 @@ std::vector<std::pair<TaskKey, ProcessState>> TaskTable::ListAll() const {
   return list;
 }
 
+std::vector<TaskTable::Metered> TaskTable::Meter(const model::Namespace& ns) const {
+  std::vector<Metered> list;
+  const std::lock_guard lock(mutex_);
+  for (auto at = tasks_.lower_bound({ns, model::ContainerId()});
+       at != tasks_.end() && at->first.ns == ns; ++at) {
+    const Task& task = at->second;
+    if (task.phase == Phase::kLive) list.push_back({task.link, View(task, task.init), task.cgroup});
+  }
+  return list;
+}
+
+bool TaskTable::SetCgroup(const TaskKey& key, uint32_t pid,
+                          std::shared_ptr<const os::CgroupPlace> place) {
+  const std::lock_guard lock(mutex_);
+  const auto found = tasks_.find(key);
+  if (found == tasks_.end() || found->second.phase != Phase::kLive) return false;
+  const ProcessState& init = found->second.init.state;
+  if (init.pid != pid || init.status == ProcessStatus::kStopped ||
+      init.status == ProcessStatus::kUnknown)
+    return false;
+  found->second.cgroup = std::move(place);
+  return true;
+}
+
 // --- transitions by replies ---
 
 Status TaskTable::ExecAdded(const ProcessKey& process, const Stdio& io) {

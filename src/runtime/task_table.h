@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "os/cgroup.h"
 #include "runtime/bundle.h"
 #include "runtime/keys.h"
 #include "runtime/process_state.h"
@@ -76,6 +77,17 @@ class TaskTable {
   // the answer.
   std::optional<ProcessState> State(const ProcessKey& process) const;
   std::vector<ProcessState> List(const model::Namespace& ns) const;
+  // A live task whose figures are wanted, and where they stand, if that is known.
+  struct Metered {
+    TaskLink link;
+    ProcessState init;
+    std::shared_ptr<const os::CgroupPlace> cgroup;  // shared with whoever is reading there
+  };
+  std::vector<Metered> Meter(const model::Namespace& ns) const;
+  // Remembers the cgroup of a task while it lives. False, and nothing is remembered, unless its
+  // init still has this pid and has not ended: only then was the pid surely its own when `place`
+  // was read.
+  bool SetCgroup(const TaskKey& key, uint32_t pid, std::shared_ptr<const os::CgroupPlace> place);
   // Every live task, of all namespaces.
   std::vector<std::pair<TaskKey, ProcessState>> ListAll() const;
 
@@ -156,6 +168,7 @@ class TaskTable {
     Process init;
     std::map<std::string, Process> execs;
     bool delete_told = false;
+    std::shared_ptr<const os::CgroupPlace> cgroup;  // null until somebody wanted figures
   };
   struct Departed {
     ProcessKey process;

@@ -159,7 +159,9 @@ class Tasks {
   void State(const CallOptions& call, const ProcessKey& process, Done<ProcessState> done);
   // All live tasks of the namespace, from memory, by id.
   std::vector<ProcessState> List(const model::Namespace& ns) const;
-  // Metrics of the tasks of a namespace that `wanted` accepts; those that fail are left out.
+  // Namespaces that have live tasks, sorted.
+  std::vector<model::Namespace> Namespaces() const;
+  // Metrics of the tasks of a namespace that `wanted` accepts, by id; those that fail are left out.
   void Metrics(const model::Namespace& ns, std::function<bool(const model::ContainerId&)> wanted,
                Done<std::vector<Metric>> done);
 

@@ -8,8 +8,8 @@
 #include "containerd/runc/v1/options.pb.h"
 #include "containerd/task/v3/task.pb.h"
 #include "google/protobuf/empty.pb.h"
-#include "shim/stats.h"
 #include "wire/any_types.h"
+#include "wire/cgroup_message.h"
 #include "wire/ttrpc_messages.h"
 
 namespace corten::shim {
@@ -280,8 +280,10 @@ struct TaskHandlers {
   void Stats(const pb::StatsRequest& request, ReplyTo<pb::StatsResponse> reply) {
     With(request.id(), reply, [&](const std::shared_ptr<Container>& container) {
       pb::StatsResponse out;
-      const Status read = ReadStats(container->cgroup(), out.mutable_stats());
+      Result<wire::CgroupMessage> read = wire::ReadCgroupMessage(container->cgroup());
       if (!read.ok()) return reply.Fail(read.error());
+      out.mutable_stats()->set_type_url(std::move(read->type_url));
+      out.mutable_stats()->set_value(std::move(read->value));
       reply.Send(out);
     });
   }

@@ -1,13 +1,11 @@
-#include "shim/stats.h"
-
-#include <string_view>
+#include "wire/cgroup_message.h"
 
 #include "io/containerd/cgroups/v1/metrics.pb.h"
 #include "io/containerd/cgroups/v2/metrics.pb.h"
 #include "os/cgroup_metrics.h"
 #include "wire/any_types.h"
 
-namespace corten::shim {
+namespace corten::wire {
 
 namespace {
 
@@ -17,14 +15,28 @@ namespace v2 = ::io::containerd::cgroups::v2;
 // A message's field and the kernel's name for it.
 template <typename Message>
 struct NamedField {
-  const char* name;
+  std::string_view name;
   void (Message::*set)(uint64_t);
 };
 
+// One pass over the lines. They come in much the same order as the fields, so the search for a
+// name begins behind the last one found.
 template <typename Message, size_t kCount>
 void Fill(Message* out, const os::FlatFigures& figures,
           const NamedField<Message> (&fields)[kCount]) {
-  for (const NamedField<Message>& field : fields) (out->*field.set)(figures.Get(field.name));
+  std::string_view rest = figures.text();
+  std::string_view name;
+  uint64_t value = 0;
+  size_t next = 0;
+  while (os::FlatFigures::Next(&rest, &name, &value)) {
+    for (size_t i = 0; i < kCount; ++i) {
+      const size_t at = (next + i) % kCount;
+      if (fields[at].name != name) continue;
+      (out->*fields[at].set)(value);
+      next = at + 1;
+      break;
+    }
+  }
 }
 
 constexpr NamedField<v2::CPUStat> kCpuV2[] = {
@@ -250,16 +262,21 @@ v1::Metrics MessageV1(const os::MetricsV1& from) {
 
 }  // namespace
 
-Status ReadStats(const os::CgroupPlace& place, google::protobuf::Any* out) {
+Result<CgroupMessage> ReadCgroupMessage(const os::CgroupPlace& place) {
   if (place.empty()) return NotFoundError("cgroup");
+  CgroupMessage out;
+  bool fits = false;  // always, but the generated code asks
   if (place.unified) {
     const os::MetricsV2 figures = TRY(os::ReadMetricsV2(place));
-    (void)wire::PackAny(MessageV2(figures), out);
+    out.type_url = kCgroupV2MetricsType;
+    fits = MessageV2(figures).SerializeToString(&out.value);
   } else {
     const os::MetricsV1 figures = TRY(os::ReadMetricsV1(place));
-    (void)wire::PackAny(MessageV1(figures), out);
+    out.type_url = kCgroupV1MetricsType;
+    fits = MessageV1(figures).SerializeToString(&out.value);
   }
-  return Ok();
+  if (!fits) return InternalError("cgroup figures: too large");
+  return out;
 }
 
-}  // namespace corten::shim
+}  // namespace corten::wire
