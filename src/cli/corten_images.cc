@@ -110,7 +110,7 @@ image::Transfers MakeTransfers(Session& session, const std::string& snapshotter)
   options.make_differ = [connection = session.connection()](const model::Scope& scope) {
     return client::RemoteDiffer(connection, scope);
   };
-  options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/false}};
+  options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/nullptr}};
   return image::Transfers(std::move(options));
 }
 

@@ -54,10 +54,11 @@ Result<std::unique_ptr<image::Transfers>> OpenTransfers(InitContext& context) {
   // As containerd's default unpack_config: overlayfs and nothing else.
   const Result<snapshot::Driver*> driver = context.GetById(kSnapshotter, "overlayfs");
   if (driver.ok()) {
-    const std::vector<std::string> capabilities = (*driver)->Capabilities();
-    const bool rebase = std::find(capabilities.begin(), capabilities.end(),
-                                  snapshot::kCapabilityRebase) != capabilities.end();
-    options.unpack.push_back({model::HostPlatform(), "overlayfs", rebase});
+    options.unpack.push_back({model::HostPlatform(), "overlayfs", [driver = *driver] {
+                                const std::vector<std::string> all = driver->Capabilities();
+                                return std::find(all.begin(), all.end(),
+                                                 snapshot::kCapabilityRebase) != all.end();
+                              }});
   }
   return std::make_unique<image::Transfers>(std::move(options));
 }

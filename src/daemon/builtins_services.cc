@@ -2,6 +2,8 @@
 #include <grpcpp/impl/service_type.h>
 #include <sys/random.h>
 
+#include <mutex>
+
 #include "base/dir.h"
 #include "daemon/builtins_parts.h"
 #include "daemon/version.h"
@@ -54,6 +56,22 @@ Result<std::string> LoadUuid(const std::string& directory) {
   return uuid;
 }
 
+// Read or made when it is first asked for: a start has nothing to write for it.
+class Identity {
+ public:
+  explicit Identity(std::string directory) : directory_(std::move(directory)) {}
+  Result<std::string> Get() {
+    const std::lock_guard lock(mutex_);
+    if (uuid_.empty()) uuid_ = TRY(LoadUuid(directory_));
+    return uuid_;
+  }
+
+ private:
+  const std::string directory_;
+  std::mutex mutex_;  // guards uuid_; held while it is made, so that there is one
+  std::string uuid_;
+};
+
 Result<std::unique_ptr<ServiceHolder>> Hold(services::ServicePtr service) {
   return std::make_unique<ServiceHolder>(ServiceHolder{std::move(service)});
 }
@@ -86,7 +104,9 @@ plugin::Descriptor IntrospectionPlugin(const Environment& environment) {
       kGrpc, "introspection", {},
       [environment](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         services::IntrospectionSource source;
-        source.uuid = TRY(LoadUuid(context.RootDir()));
+        source.uuid = [identity = std::make_shared<Identity>(context.RootDir())] {
+          return identity->Get();  // shared only because functions are copied
+        };
         source.plugins = environment.records;
         source.plugin_info = environment.plugin_info;
         return Hold(services::MakeIntrospectionService(environment.executors, std::move(source)));

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "content/local/local_store.h"
 #include "daemon/builtins_parts.h"
+#include "daemon/lazy_driver.h"
 #include "snapshot/native/native.h"
 #include "snapshot/overlay/overlay.h"
 
@@ -37,7 +38,9 @@ plugin::Descriptor OverlayPlugin() {
       [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
         snapshot::overlay::Config config = context.Config<snapshot::overlay::Config>();
         if (config.root.empty()) config.root = context.RootDir();
-        std::unique_ptr<snapshot::Driver> driver = TRY(snapshot::overlay::Open(config));
+        TRY(snapshot::overlay::CheckFilesystem(config.root));
+        std::unique_ptr<snapshot::Driver> driver =
+            TRY(OpenWhenUsed(config.root, [config] { return snapshot::overlay::Open(config); }));
         Describe(*driver, context);
         return driver;
       });
@@ -56,7 +59,8 @@ plugin::Descriptor NativePlugin() {
       [](InitContext& context) -> Result<std::unique_ptr<snapshot::Driver>> {
         snapshot::native::Config config = context.Config<snapshot::native::Config>();
         if (config.root.empty()) config.root = context.RootDir();
-        std::unique_ptr<snapshot::Driver> driver = TRY(snapshot::native::Open(config));
+        std::unique_ptr<snapshot::Driver> driver =
+            TRY(OpenWhenUsed(config.root, [config] { return snapshot::native::Open(config); }));
         Describe(*driver, context);
         return driver;
       });

@@ -59,7 +59,7 @@ Status UnpackInto(const TransferOptions& options, const Workplace& at, const Unp
       TRY(options.stores->Snapshots(at.scope, target.snapshotter));
   unpacking.snapshots = snapshots.get();
   unpacking.snapshotter = target.snapshotter;
-  unpacking.can_rebase = target.can_rebase;
+  unpacking.can_rebase = target.can_rebase && target.can_rebase();
   std::unique_ptr<diff::Differ> differ;
   if (options.applier == nullptr && options.make_differ) differ = options.make_differ(at.scope);
   unpacking.differ = differ.get();

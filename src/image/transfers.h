@@ -32,8 +32,9 @@ class ProgressTracker;
 struct UnpackTarget {
   model::Platform platform;
   std::string snapshotter;
-  bool can_rebase =
-      false;  // the snapshotter sets a parent at commit: layers are unpacked at the same time
+  // Whether the snapshotter sets a parent at commit: then layers are unpacked at the same time.
+  // Asked at each unpacking, since finding out may take a probe; null: no.
+  std::function<bool()> can_rebase;
 };
 
 struct TransferOptions {

@@ -183,7 +183,7 @@ class TransfersTest : public testing::Test {
     options.images = &images_;
     options.leases = &leases_;
     options.applier = &applier_;
-    options.unpack = {{{"linux", "amd64", "", "", {}}, "overlayfs", false}};
+    options.unpack = {{{"linux", "amd64", "", "", {}}, "overlayfs", nullptr}};
     transfers_ = std::make_unique<Transfers>(std::move(options));
     const std::string layers[2] = {MakeTar({{"a", "1"}}), MakeTar({{"b", "2"}})};
     const std::string config = StrCat(

@@ -38,7 +38,9 @@ ServicePtr MakeVersionService(std::string version, std::string revision);
 ServicePtr MakeHealthService();
 
 struct IntrospectionSource {
-  std::string uuid;  // of this installation, persisted by the daemon
+  // The identity of this installation, which the daemon keeps on disk; asked for when somebody
+  // wants it, may block.
+  std::function<Result<std::string>()> uuid;
   std::function<const std::vector<plugin::Record>&()> plugins;
   // Answers PluginInfo for plugins that tell more (the runtime's shim info); kUnimplemented
   // otherwise. May be empty.

@@ -73,7 +73,8 @@ class IntrospectionService final : public wire_api::Introspection::CallbackServi
       struct stat pid_namespace = {};
       if (stat("/proc/self/ns/pid", &pid_namespace) != 0)
         return ErrnoError(errno, "read pid namespace");
-      response->set_uuid(source_.uuid);
+      const std::string uuid = TRY(source_.uuid());
+      response->set_uuid(uuid);
       response->set_pid(static_cast<uint64_t>(getpid()));
       response->set_pidns(pid_namespace.st_ino);
       return Ok();

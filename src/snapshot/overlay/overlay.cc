@@ -203,6 +203,15 @@ Result<Usage> OverlayDriver::GetUsage(const std::string& key) {
   return record.usage;
 }
 
+Status CheckFileTypes(const Dir& dir, const std::string& root) {
+  const bool types = TRY(ListsFileTypes(dir));
+  if (types) return Ok();
+  return FailedPreconditionError(
+      root,
+      ": the filesystem does not tell file types in listings (d_type), which overlayfs needs; ",
+      "xfs has to be made with ftype=1");
+}
+
 bool Names(const std::vector<std::string>& options, std::string_view option) {
   return std::any_of(options.begin(), options.end(), [&](const std::string& given) {
     return given == option || given.starts_with(StrCat(option, "="));
@@ -213,13 +222,7 @@ bool Names(const std::vector<std::string>& options, std::string_view option) {
 
 Result<std::unique_ptr<Driver>> Open(const Config& config) {
   std::unique_ptr<TreeStore> trees = TRY(TreeStore::Open(config.root));
-  const bool types = TRY(ListsFileTypes(trees->trees()));
-  if (!types) {
-    return FailedPreconditionError(
-        config.root,
-        ": the filesystem does not tell file types in listings (d_type), which overlayfs needs; ",
-        "xfs has to be made with ftype=1");
-  }
+  TRY(CheckFileTypes(trees->trees(), config.root));
   Config complete = config;
   if (!Names(complete.mount_options, "userxattr") && NeedsUserXattr(trees->trees()))
     complete.mount_options.emplace_back("userxattr");
@@ -227,6 +230,13 @@ Result<std::unique_ptr<Driver>> Open(const Config& config) {
     complete.mount_options.emplace_back("index=off");
   return std::unique_ptr<Driver>(
       std::make_unique<OverlayDriver>(std::move(complete), std::move(trees)));
+}
+
+Status CheckFilesystem(const std::string& root) {
+  if (root.empty() || root[0] != '/')
+    return InvalidArgumentError("snapshotter root ", Quoted(root), " is not absolute");
+  const Dir dir = TRY(Dir::Create(root, 0700));
+  return CheckFileTypes(dir, root);
 }
 
 }  // namespace corten::snapshot::overlay

@@ -42,4 +42,8 @@ struct Config {
 // Otherwise by errno.
 Result<std::unique_ptr<Driver>> Open(const Config& config);
 
+// Whether the filesystem of `root` will do, with Open's error if not; makes `root` if it is
+// missing, and nothing in it.
+Status CheckFilesystem(const std::string& root);
+
 }  // namespace corten::snapshot::overlay
