@@ -11,12 +11,29 @@ namespace corten::client {
 
 namespace {
 constexpr int kMaxMessage = 16 << 20;  // bytes, as containerd's clients
+constexpr int kFirstBackoffMs = 100;
 constexpr int kMaxBackoffMs = 3000;
+
+std::string PathOf(const ConnectOptions& options) {
+  return options.address.substr(options.address.starts_with("unix://") ? 7 : 0);
+}
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& path) {
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as in daemon/server.cc
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessage);
+  arguments.SetMaxSendMessageSize(kMaxMessage);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstBackoffMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
+  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY,
+                      "localhost");  // strict servers refuse a path as authority
+  return grpc::CreateCustomChannel(StrCat("unix:", path), grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
 }  // namespace
 
 Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& options) {
-  std::string path = options.address;
-  if (path.starts_with("unix://")) path.erase(0, 7);
+  const std::string path = PathOf(options);
   struct stat st = {};
   if (stat(path.c_str(), &st) != 0) {
     return Error(
@@ -24,15 +41,7 @@ Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& optio
         StrCat("cannot access socket ", path, ": ", ErrnoError(errno, "stat ", path).text()),
         errno);
   }
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // as in daemon/server.cc
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessage);
-  arguments.SetMaxSendMessageSize(kMaxMessage);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
-  arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY,
-                      "localhost");  // strict servers refuse a path as authority
-  std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
-      StrCat("unix:", path), grpc::InsecureChannelCredentials(), arguments);
+  std::shared_ptr<grpc::Channel> channel = MakeChannel(path);
   const auto limit = std::chrono::system_clock::now() + options.connect_timeout;
   if (!channel->WaitForConnected(limit)) {
     return UnavailableError("failed to connect to ", path, ": no answer in ",
@@ -41,12 +50,18 @@ Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& optio
   return std::shared_ptr<Connection>(new Connection(std::move(channel), options));
 }
 
+std::shared_ptr<Connection> Connection::Lazy(const ConnectOptions& options) {
+  return std::shared_ptr<Connection>(new Connection(MakeChannel(PathOf(options)), options));
+}
+
 void Connection::Prepare(grpc::ClientContext* context, const model::Scope& scope) const {
   if (!scope.ns.empty()) context->AddMetadata("containerd-namespace", scope.ns.str());
   if (!scope.lease.empty()) context->AddMetadata("containerd-lease", scope.lease.str());
   if (options_.deadline.has_value()) {
     context->set_deadline(std::chrono::system_clock::now() +
                           (*options_.deadline - std::chrono::steady_clock::now()));
+  } else if (options_.call_limit.has_value()) {
+    context->set_deadline(std::chrono::system_clock::now() + *options_.call_limit);
   }
 }
 

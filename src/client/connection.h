@@ -20,7 +20,8 @@ struct ConnectOptions {
   std::string address = "/run/containerd/containerd.sock";  // bare path or unix://PATH
   std::chrono::milliseconds connect_timeout{10000};         // for the first connection
   std::optional<std::chrono::steady_clock::time_point>
-      deadline;  // for everything done on the connection
+      deadline;                                         // for everything done on the connection
+  std::optional<std::chrono::milliseconds> call_limit;  // for each call by itself
 };
 
 class Connection {
@@ -28,6 +29,10 @@ class Connection {
   // Waits until the daemon answers. kNotFound: no such socket (the text names it); kUnavailable:
   // nobody listens; kDeadlineExceeded.
   static Result<std::shared_ptr<Connection>> Open(const ConnectOptions& options);
+  // Connects when it is first used, and again whenever it has to, with a pause of at most 3 s
+  // between attempts. While nobody answers, calls are kUnavailable. `connect_timeout` means
+  // nothing.
+  static std::shared_ptr<Connection> Lazy(const ConnectOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   // Namespace, lease and deadline of a call.

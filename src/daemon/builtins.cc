@@ -6,6 +6,7 @@ namespace corten::daemon {
 
 std::vector<plugin::Descriptor> Builtins(const Environment& environment) {
   std::vector<plugin::Descriptor> list;
+  AddProxies(environment, list);
   AddStorage(environment, list);
   AddRuntime(environment, list);
   AddServices(environment, list);

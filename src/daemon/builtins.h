@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/config.h"
+#include "daemon/meter.h"
 #include "model/labels.h"
 #include "plugin/graph.h"
 #include "services/rpc.h"
@@ -28,6 +29,7 @@ struct Environment {
   std::function<const std::vector<plugin::Record>&()> records;
   // What a plugin tells beside its record (services::IntrospectionSource).
   std::function<Result<model::Any>(const std::string& uri, const model::Any& options)> plugin_info;
+  Meter* meter = nullptr;          // nullptr while only tables are wanted
   const Config* config = nullptr;  // for timeouts; nullptr while only tables are wanted
 };
 

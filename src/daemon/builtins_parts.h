@@ -11,6 +11,7 @@ void AddDiffers(const Environment& environment, std::vector<plugin::Descriptor>&
 void AddRuntime(const Environment& environment, std::vector<plugin::Descriptor>& list);
 void AddServices(const Environment& environment, std::vector<plugin::Descriptor>& list);
 void AddImages(std::vector<plugin::Descriptor>& list);
+void AddProxies(const Environment& environment, std::vector<plugin::Descriptor>& list);
 void AddServers(std::vector<plugin::Descriptor>& list);
 
 // A number as introspection exports it: "0.02".

@@ -7,6 +7,7 @@
 #include "base/dir.h"
 #include "daemon/builtins_parts.h"
 #include "daemon/version.h"
+#include "daemon/web.h"
 #include "services/tasks_service.h"
 
 namespace corten::daemon {
@@ -87,13 +88,22 @@ plugin::Descriptor MetadataService(const std::string& id, Make make) {
       });
 }
 
-plugin::Descriptor DiffPlugin(const Environment& environment) {
+// The differs that the Diff service asks, in this order.
+struct DiffSettings {
+  std::vector<std::string> order = {"walking"};
+};
+
+plugin::Descriptor DiffPlugin(const Environment& environment,
+                              std::shared_ptr<const DiffSettings> settings) {
   return plugin::MakeDescriptor<ServiceHolder>(
       kGrpc, "diff", {"io.containerd.differ.v1"},
-      [executors =
-           environment.executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
+      [executors = environment.executors,
+       settings](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
         std::vector<services::DifferFactory> differs;
-        for (const auto& [id, maker] : context.GetAll(kDiffer)) differs.push_back(maker->make);
+        for (const std::string& id : settings->order) {
+          DifferMaker* maker = TRY(context.GetById(kDiffer, id));
+          differs.push_back(maker->make);
+        }
         if (differs.empty()) return NotFoundError("no differ is loaded");
         return Hold(services::MakeDiffService(executors, std::move(differs)));
       });
@@ -131,7 +141,13 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
   const std::string event = "io.containerd.event.v1";
   list.push_back(PresenceOf(kService, "containers-service", {event, metadata}));
   list.push_back(PresenceOf(kService, "content-service", {metadata}));
-  list.push_back(PresenceOf(kService, "diff-service", {"io.containerd.differ.v1"}));
+  auto differs = std::make_shared<DiffSettings>();  // shared by its table and the facade's plugin
+  plugin::Descriptor diff_service =
+      PresenceOf(kService, "diff-service", {"io.containerd.differ.v1"});
+  diff_service.config = differs;
+  diff_service.table = std::make_shared<plugin::ConfigTable>();
+  diff_service.table->Add("default", &differs->order);
+  list.push_back(std::move(diff_service));
   list.push_back(PresenceOf(kService, "images-service", {metadata, "io.containerd.gc.v1"}));
   list.push_back(PresenceOf(kService, "introspection-service", {}));
   list.push_back(PresenceOf(kService, "namespaces-service", {event, metadata}));
@@ -143,7 +159,7 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
   list.push_back(MetadataService("content", [executors](Stores& stores) {
     return services::MakeContentService(executors, &stores);
   }));
-  list.push_back(DiffPlugin(environment));
+  list.push_back(DiffPlugin(environment, differs));
   list.push_back(plugin::MakeDescriptor<ServiceHolder>(
       kGrpc, "events", {event},
       [executors](InitContext& context) -> Result<std::unique_ptr<ServiceHolder>> {
@@ -178,7 +194,52 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
   }));
 }
 
+namespace {
+
+// A server that is only there when it was given an address.
+template <typename C>
+plugin::Descriptor AddressedServer(const std::string& id, std::vector<std::string> needs,
+                                   const std::function<void(C&, plugin::ConfigTable&)>& bind) {
+  return plugin::WithConfig<C>(plugin::MakeDescriptor<Presence>(
+                                   kServer, id, std::move(needs),
+                                   [](InitContext& context) -> Result<std::unique_ptr<Presence>> {
+                                     if (context.Config<C>().address.empty())
+                                       return plugin::SkipPlugin("no address is configured");
+                                     return std::make_unique<Presence>();
+                                   }),
+                               bind);
+}
+
+void AddWebServers(std::vector<plugin::Descriptor>& list) {
+  list.push_back(plugin::WithConfig<TaskMonitorConfig>(
+      plugin::MakeDescriptor<Presence>(
+          kTaskMonitor, "cgroups", {"io.containerd.event.v1"},
+          [](InitContext& context) -> Result<std::unique_ptr<Presence>> {
+            context.facts().platforms = {model::FormatPlatform(model::HostPlatform())};
+            return std::make_unique<Presence>();
+          }),
+      [](auto& config, plugin::ConfigTable& table) {
+        table.Add("no_prometheus", &config.no_prometheus);
+      }));
+  list.push_back(plugin::WithConfig<RpcMetricsConfig>(
+      PresenceOf(kMetrics, "grpc-prometheus", {"io.containerd.grpc.v1"}),
+      [](auto& config, plugin::ConfigTable& table) {
+        table.Add("grpc_histogram", &config.grpc_histogram);
+      }));
+  list.push_back(PresenceOf(kHttp, "pprof", {}));
+  list.push_back(AddressedServer<MetricsConfig>(
+      "metrics", {},
+      [](auto& config, plugin::ConfigTable& table) { table.Add("address", &config.address); }));
+  list.push_back(AddressedServer<DebugConfig>(
+      "debug", {"io.containerd.http.v1"}, [](auto& config, plugin::ConfigTable& table) {
+        table.Add("address", &config.address).Add("uid", &config.uid).Add("gid", &config.gid);
+      }));
+}
+
+}  // namespace
+
 void AddServers(std::vector<plugin::Descriptor>& list) {
+  AddWebServers(list);
   SocketConfig grpc;
   grpc.address = "/run/containerd/containerd.sock";
   list.push_back(plugin::WithConfig<SocketConfig>(

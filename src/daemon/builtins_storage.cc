@@ -104,6 +104,11 @@ plugin::Descriptor MetadataPlugin(const Environment& environment) {
             return quick->Submit(std::move(commit)).ok();
           };
         }
+        if (const auto stores = context.GetAll(kContent); stores.size() > 1) {
+          return FailedPreconditionError(
+              "there are ", stores.size(),
+              " content plugins and one store; list all but one in disabled_plugins");
+        }
         options.content = TRY(context.Get(kContent));
         for (const auto& [name, driver] : context.GetAll(kSnapshotter))
           options.snapshotters[name] = driver;
@@ -130,8 +135,13 @@ struct GcSettings {
   plugin::Duration startup_delay{100000000};
 };
 
-Result<metadata::GcOutcome> RunCollection(metadata::Database& database) {
-  const metadata::GcStats stats = TRY(database.CollectGarbage());
+Result<metadata::GcOutcome> RunCollection(metadata::Database& database, Meter* meter) {
+  Result<metadata::GcStats> collected = database.CollectGarbage();
+  if (meter != nullptr) {
+    (collected.ok() ? meter->collections_ok : meter->collections_failed).fetch_add(1);
+    if (collected.ok()) meter->collection_time.Observe(collected->duration);
+  }
+  const metadata::GcStats stats = TRY(std::move(collected));
   for (const auto& [where, why] : stats.trouble)
     log::Warn("garbage collection left something behind", {{"where", where}, {"error", why}});
   log::Debug("garbage collected", {{"d", FormatDuration(stats.duration.count())},
@@ -145,8 +155,9 @@ Result<metadata::GcOutcome> RunCollection(metadata::Database& database) {
 // The scheduler with its strings to the database, cut before either goes.
 class AttachedScheduler final : public metadata::GcScheduler {
  public:
-  AttachedScheduler(metadata::Database* database, Options options)
-      : GcScheduler([database] { return RunCollection(*database); }, std::move(options)),
+  AttachedScheduler(metadata::Database* database, Meter* meter, Options options)
+      : GcScheduler([database, meter] { return RunCollection(*database, meter); },
+                    std::move(options)),
         database_(database) {
     metadata::Database::Hooks hooks;
     hooks.on_mutation = [this](bool deletion) { OnMutation(deletion); };
@@ -160,10 +171,10 @@ class AttachedScheduler final : public metadata::GcScheduler {
   metadata::Database* database_;
 };
 
-plugin::Descriptor GcPlugin() {
+plugin::Descriptor GcPlugin(Meter* meter) {
   plugin::Descriptor descriptor = plugin::MakeDescriptor<metadata::GcScheduler>(
       kGc, "scheduler", {"io.containerd.metadata.v1"},
-      [](InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
+      [meter](InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
         const GcSettings& settings = context.Config<GcSettings>();
         metadata::GcScheduler::Options options;
         options.schedule.pause_threshold = settings.pause_threshold;
@@ -182,7 +193,7 @@ plugin::Descriptor GcPlugin() {
         exports["MutationThreshold"] = StrCat(settings.mutation_threshold);
         exports["ScheduleDelay"] = FormatDuration(settings.schedule_delay.nanos);
         return std::unique_ptr<metadata::GcScheduler>(
-            new AttachedScheduler(&stores->database(), std::move(options)));
+            new AttachedScheduler(&stores->database(), meter, std::move(options)));
       });
   return plugin::WithConfig<GcSettings>(
       std::move(descriptor), [](auto& settings, ConfigTable& table) {
@@ -211,7 +222,7 @@ void AddStorage(const Environment& environment, std::vector<plugin::Descriptor>&
   list.push_back(NativePlugin());
   list.push_back(OverlayPlugin());
   list.push_back(MetadataPlugin(environment));
-  list.push_back(GcPlugin());
+  list.push_back(GcPlugin(environment.meter));
   AddDiffers(environment, list);
 }
 

@@ -10,6 +10,7 @@
 #include "containerd/services/events/v1/events.grpc.pb.h"
 #include "daemon/builtins.h"
 #include "daemon/daemon.h"
+#include "daemon/oci_hook.h"
 
 namespace corten::daemon {
 
@@ -107,6 +108,7 @@ int RunCommand(const Options& options) {
     const Status published = Publish(options);
     return published.ok() ? 0 : Complain(published.error());
   }
+  if (words[0] == "oci-hook") return Complain(BecomeHook({words.begin() + 1, words.end()}));
   (void)fprintf(stderr, "No help topic for '%s'\n", words[0].c_str());
   return 3;
 }

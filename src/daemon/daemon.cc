@@ -26,6 +26,8 @@
 #include "daemon/server.h"
 #include "daemon/stacks.h"
 #include "daemon/version.h"
+#include "daemon/web_servers.h"
+#include "os/cgroup_join.h"
 #include "os/mount.h"
 
 namespace corten::daemon {
@@ -127,10 +129,13 @@ class Daemon {
     if (!swept.ok())
       log::Warn("failed to clean up temporary mounts", {{"error", swept.error().text()}});
     SetOomScore(settings_.config.oom_score);
+    if (const std::string& path = settings_.config.cgroup_path; !path.empty())
+      TRY(os::JoinCgroup(path).Context("cgroup.path"));
     TRY(BuildPlugins());
     TRY(OpenSockets());
     TRY(CreateServer());
     TRY(RecoverTasks());
+    web_ = TRY(WebServers::Start(loop_.get(), *graph_, settings_.config, &meter_));
     TRY(server_->Serve(loop_.get(), std::move(grpc_listener_)));
     TellSupervisor("READY=1");
     const auto took = std::chrono::steady_clock::now() - begin;
@@ -142,6 +147,7 @@ class Daemon {
     TellSupervisor("STOPPING=1");
     if (server_ != nullptr) server_->Stop(/*grace_ms=*/0);
     server_.reset();
+    if (web_ != nullptr) web_->Stop();
     // Posted work that still runs refers to plugins: it ends first.
     quick_.Close();
     bulk_.Close();
@@ -170,6 +176,7 @@ class Daemon {
     environment.plugin_info = [this](const std::string& uri, const model::Any& options) {
       return RuntimePluginInfo(*graph_, uri, options);
     };
+    environment.meter = &meter_;
     environment.config = &settings_.config;
     return environment;
   }
@@ -244,6 +251,10 @@ class Daemon {
         static_cast<int>(std::clamp<int64_t>(grpc_->max_recv_message_size, 0, INT32_MAX));
     options.max_send_bytes =
         static_cast<int>(std::clamp<int64_t>(grpc_->max_send_message_size, 0, INT32_MAX));
+    if (MetricsWanted(*graph_)) {
+      AddRpcRows(*graph_, &meter_.rpc);
+      options.meter = &meter_.rpc;
+    }
     server_ = TRY(Server::Create(services, options));
     return Ok();
   }
@@ -295,6 +306,7 @@ class Daemon {
 
   const Options options_;
   Settings settings_;
+  Meter meter_;
   Executor quick_;
   Executor bulk_;
   Executor control_;
@@ -307,6 +319,7 @@ class Daemon {
   Fd grpc_listener_;
   Fd ttrpc_listener_;
   std::unique_ptr<Server> server_;
+  std::unique_ptr<WebServers> web_;
 };
 
 }  // namespace

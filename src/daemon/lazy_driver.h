@@ -1,8 +1,8 @@
 // A snapshotter that is opened when it is first used: a new root then need not have all of its
 // databases made, and flushed, before the first client is served.
 //
-// Only for directories that hold nothing yet; what exists is opened at the start, so that its damage
-// is told there. A failed opening is the error of the call and is tried again by the next.
+// Only for directories that hold nothing yet; what exists is opened at the start, so that its
+// damage is told there. A failed opening is the error of the call and is tried again by the next.
 // Threads: as the driver's; the first call waits for the opening.
 #pragma once
 

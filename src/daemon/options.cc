@@ -81,6 +81,7 @@ COMMANDS:
    config dump      print the configuration in force: file, drop-ins and defaults
    config migrate   print the configuration file in the newest version
    config check     check the configuration file; exit 1 if something in it has no effect
+   oci-hook         become another program as an OCI hook, with {{id}} and the like filled in
    publish          publish an event given on standard input (for shims)
 
 GLOBAL OPTIONS:

@@ -59,6 +59,11 @@ inline constexpr plugin::PluginType<Presence> kShimManager{"io.containerd.shim.v
 inline constexpr plugin::PluginType<Presence> kLease{"io.containerd.lease.v1"};
 inline constexpr plugin::PluginType<Presence> kService{"io.containerd.service.v1"};
 inline constexpr plugin::PluginType<Presence> kServer{"io.containerd.server.v1"};
+inline constexpr plugin::PluginType<Presence> kSandboxController{
+    "io.containerd.sandbox.controller.v1"};
+inline constexpr plugin::PluginType<Presence> kMetrics{"io.containerd.metrics.v1"};
+inline constexpr plugin::PluginType<Presence> kHttp{"io.containerd.http.v1"};
+inline constexpr plugin::PluginType<Presence> kTaskMonitor{"io.containerd.monitor.task.v1"};
 inline constexpr plugin::PluginType<ServiceHolder> kGrpc{"io.containerd.grpc.v1"};
 
 }  // namespace corten::daemon

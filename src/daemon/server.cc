@@ -16,6 +16,7 @@
 
 #include "base/dir.h"
 #include "base/log.h"
+#include "daemon/rpc_meter.h"
 #include "wire/unix_socket.h"
 
 namespace corten::daemon {
@@ -114,6 +115,11 @@ Result<std::unique_ptr<Server>> Server::Create(const std::vector<grpc::Service*>
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   for (grpc::Service* service : services) builder.RegisterService(service);
   builder.RegisterCallbackGenericService(&core->unknown);
+  if (options.meter != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> meters;
+    meters.push_back(options.meter->Factory());
+    builder.experimental().SetInterceptorCreators(std::move(meters));
+  }
   core->server = builder.BuildAndStart();
   if (core->server == nullptr) return InternalError("gRPC server: did not start");
   return std::unique_ptr<Server>(new Server(std::move(core)));

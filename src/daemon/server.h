@@ -20,6 +20,8 @@
 
 namespace corten::daemon {
 
+class RpcMeter;
+
 struct ListenOptions {
   std::string address;  // absolute path of the unix socket
   uid_t uid = 0;
@@ -36,6 +38,7 @@ class Server {
   struct Options {
     int max_receive_bytes = 16 << 20;
     int max_send_bytes = 16 << 20;
+    RpcMeter* meter = nullptr;  // counts calls; borrowed, outlives the server
   };
   // The services are borrowed and must outlive the server.
   static Result<std::unique_ptr<Server>> Create(const std::vector<grpc::Service*>& services,

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Brings the real peers that the conformance tests judge Corten by into a cache outside the tree:
 #   bin/containerd, bin/ctr, bin/containerd-shim-runc-v2, bin/bbolt   pinned Go modules (modules/*/go.mod)
+#   bin/proxy             serves proxy plugins with the same containerd's libraries
 #   bin/bolt-dump         prints every row of a bolt file, by the same bbolt
 #   bin/ctr-1.6           Debian's containerd package, unpacked, not installed
 #   bin/runsc             Debian's runsc package, unpacked
@@ -116,6 +117,7 @@ newer_crun() {
 
 release="-X github.com/containerd/containerd/v2/version.Version=v2.3.4 -X github.com/containerd/containerd/v2/version.Revision=pinned"
 GO_PACKAGES=tool go_module containerd "$here/modules/containerd" "$release" containerd ctr containerd-shim-runc-v2
+GO_PACKAGES=. go_module proxy "$here/modules/proxy" "" proxy
 GO_PACKAGES="tool ./bolt-dump" go_module bbolt "$here/modules/bbolt" "" bbolt bolt-dump
 debian_peer containerd usr/bin/ctr ctr-1.6
 debian_peer runsc usr/bin/runsc runsc
