@@ -29,8 +29,9 @@ struct Environment {
   std::function<const std::vector<plugin::Record>&()> records;
   // What a plugin tells beside its record (services::IntrospectionSource).
   std::function<Result<model::Any>(const std::string& uri, const model::Any& options)> plugin_info;
-  Meter* meter = nullptr;          // nullptr while only tables are wanted
-  const Config* config = nullptr;  // for timeouts; nullptr while only tables are wanted
+  std::function<void()> collected;  // told after each garbage collection; must not block
+  Meter* meter = nullptr;           // nullptr while only tables are wanted
+  const Config* config = nullptr;   // for timeouts; nullptr while only tables are wanted
 };
 
 std::vector<plugin::Descriptor> Builtins(const Environment& environment);

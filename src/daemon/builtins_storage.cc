@@ -171,10 +171,11 @@ class AttachedScheduler final : public metadata::GcScheduler {
   metadata::Database* database_;
 };
 
-plugin::Descriptor GcPlugin(Meter* meter) {
+plugin::Descriptor GcPlugin(const Environment& environment) {
   plugin::Descriptor descriptor = plugin::MakeDescriptor<metadata::GcScheduler>(
       kGc, "scheduler", {"io.containerd.metadata.v1"},
-      [meter](InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
+      [meter = environment.meter, collected = environment.collected](
+          InitContext& context) -> Result<std::unique_ptr<metadata::GcScheduler>> {
         const GcSettings& settings = context.Config<GcSettings>();
         metadata::GcScheduler::Options options;
         options.schedule.pause_threshold = settings.pause_threshold;
@@ -182,7 +183,8 @@ plugin::Descriptor GcPlugin(Meter* meter) {
         options.schedule.mutation_threshold = static_cast<int>(settings.mutation_threshold);
         options.schedule.schedule_delay = std::chrono::nanoseconds(settings.schedule_delay.nanos);
         options.schedule.startup_delay = std::chrono::nanoseconds(settings.startup_delay.nanos);
-        options.on_run = [](const Result<metadata::GcOutcome>& outcome) {
+        options.on_run = [collected](const Result<metadata::GcOutcome>& outcome) {
+          if (collected) collected();
           if (!outcome.ok())
             log::Error("garbage collection failed", {{"error", outcome.error().text()}});
         };
@@ -222,7 +224,7 @@ void AddStorage(const Environment& environment, std::vector<plugin::Descriptor>&
   list.push_back(NativePlugin());
   list.push_back(OverlayPlugin());
   list.push_back(MetadataPlugin(environment));
-  list.push_back(GcPlugin(environment.meter));
+  list.push_back(GcPlugin(environment));
   AddDiffers(environment, list);
 }
 

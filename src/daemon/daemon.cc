@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grpcpp/impl/service_type.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -35,6 +36,8 @@ namespace corten::daemon {
 namespace {
 
 constexpr const char* kGrpcServer = "io.containerd.server.v1.grpc";
+constexpr int kArenas = 2;                      // docs/adr/0010
+constexpr std::chrono::seconds kTrimDelay(12);  // executors' threads end after 10 s
 constexpr const char* kTtrpcServer = "io.containerd.server.v1.ttrpc";
 
 plugin::Descriptor* FindDescriptor(std::vector<plugin::Descriptor>& list, std::string_view uri) {
@@ -177,8 +180,16 @@ class Daemon {
       return RuntimePluginInfo(*graph_, uri, options);
     };
     environment.meter = &meter_;
+    environment.collected = [this] { loop_->Post([this] { TrimLater(); }); };
     environment.config = &settings_.config;
     return environment;
+  }
+
+  // What a burst has left free goes back to the kernel once things are quiet: not while collections
+  // follow each other, since it would be needed again at once.
+  void TrimLater() {
+    loop_->Cancel(trim_);
+    trim_ = loop_->After(kTrimDelay, [] { (void)malloc_trim(0); });
   }
 
   Status BuildPlugins() {
@@ -312,6 +323,7 @@ class Daemon {
   Executor control_;
   std::vector<Fd> inherited_;
   std::unique_ptr<Loop> loop_;
+  Loop::TimerId trim_ = 0;
   Fd signals_;
   std::optional<plugin::Graph> graph_;
   SocketConfig* grpc_ = nullptr;  // inside the graph's descriptors
@@ -335,6 +347,8 @@ Result<Settings> LoadSettings(const Options& options) {
 }
 
 Status RunDaemon(const Options& options, Settings settings) {
+  // glibc would keep an arena per thread, each with what its busiest moment needed.
+  (void)mallopt(M_ARENA_MAX, kArenas);
   TRY(ApplyLogging(options, settings.config));
   Daemon daemon(options, std::move(settings));
   Status ran = daemon.Run();
