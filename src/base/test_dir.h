@@ -11,13 +11,12 @@
 
 namespace corten {
 
-// In memory where the machine has such a place (flushes then cost nothing), unless CORTEN_TEST_DIR
-// names another one.
 class TestDir {
  public:
-  TestDir() {
-    const char* above = getenv("CORTEN_TEST_DIR");
-    if (above == nullptr) above = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  // In memory where the machine has such a place (flushes then cost nothing), unless
+  // CORTEN_TEST_DIR names another one.
+  TestDir() : TestDir(DefaultPlace()) {}
+  explicit TestDir(std::string_view above) {
     std::string name = StrCat(above, "/corten-test-XXXXXX");
     CHECK(mkdtemp(name.data()) != nullptr);
     dir_ = Dir::Open(name).value();
@@ -33,6 +32,11 @@ class TestDir {
   std::string Path(std::string_view name) const { return dir_.Path(name); }
 
  private:
+  static const char* DefaultPlace() {
+    const char* above = getenv("CORTEN_TEST_DIR");
+    if (above != nullptr) return above;
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  }
   Dir dir_;
 };
 

@@ -11,28 +11,17 @@
 #include <utility>
 #include <vector>
 
+#include "base/test_dir.h"
 #include "bolt/check.h"
 #include "bolt/db.h"
 
 namespace corten::bolt {
 
-class TestDir {
+// On a disk: some of its databases are large, and their flushes are what is tested.
+class TestDir : public corten::TestDir {
  public:
-  TestDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "corten-bolt-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  TestDir(const TestDir&) = delete;
-  TestDir& operator=(const TestDir&) = delete;
-  ~TestDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string File(const std::string& name = "test.db") const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
+  TestDir() : corten::TestDir(std::filesystem::temp_directory_path().string()) {}
+  std::string File(const std::string& name = "test.db") const { return Path(name); }
 };
 
 #define ASSERT_STATUS(expr)                                          \
