@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 namespace corten {
@@ -159,7 +160,7 @@ Result<int64_t> ParseDuration(std::string_view text) {
     total += strtold(number.c_str(), nullptr) * static_cast<long double>(scale);
     if (total > 9.2e18L) return bad();
   }
-  const int64_t nanos = static_cast<int64_t>(total + 0.5L);
+  const int64_t nanos = llroundl(total);
   return negative ? -nanos : nanos;
 }
 

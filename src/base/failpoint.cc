@@ -110,7 +110,8 @@ bool FailpointNotes() {
 }
 
 void FailpointNote(const char* name, std::string_view text) {
-  Append(getenv("CORTEN_NOTES"), StrCat(name, " ", text, "\n"));
+  const char* path = getenv("CORTEN_NOTES");
+  if (path != nullptr) Append(path, StrCat(name, " ", text, "\n"));
 }
 
 bool FailpointSkips(const char* name) {
