@@ -13,6 +13,7 @@ const std::vector<Journey>& Journeys() {
       {"lifecycle", {"6", "7", "9", "10", "12", "13", "17"}, MeasureLifecycle},
       {"processes", {"15", "16"}, MeasureProcesses},
       {"crowd", {"4", "5", "14", "18", "19", "20"}, MeasureCrowd},
+      {"traced", {"ops"}, MeasureTraced},
       {"pull", {"21", "22", "23", "24"}, MeasurePull},
       {"collect", {"34", "35", "36"}, MeasureCollect},
   };

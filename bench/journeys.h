@@ -24,5 +24,6 @@ void MeasurePull(Run& run);       // 21-24
 void MeasureLifecycle(Run& run);  // 6, 7, 9, 10, 12, 13, 17: containers from nothing to nothing
 void MeasureProcesses(Run& run);  // 15, 16: exec, kill
 void MeasureCrowd(Run& run);      // 4, 5, 14, 18, 19, 20: hundreds of running containers
+void MeasureTraced(Run& run);     // ops: execs, flushes and system calls per operation
 
 }  // namespace corten::bench

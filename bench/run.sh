@@ -46,7 +46,7 @@ quick=false needs_registry=true
 if [[ " $* " =~ " --rows "([^ ]*) ]]; then
   needs_registry=false
   for row in ${BASH_REMATCH[1]//,/ }; do
-    case $row in 21 | 22 | 23 | 24 | pull | traced) needs_registry=true ;; esac
+    case $row in 21 | 22 | 23 | 24 | pull | ops | traced) needs_registry=true ;; esac
   done
 fi
 images=$(tests/images/make.sh small)
