@@ -59,20 +59,41 @@ Status CheckValue(const Flag& flag, const std::string& text) {
   return Ok();
 }
 
-std::string FlagLine(const Flag& flag) {
+// "--label value [ --label value ]", "--quiet, -q".
+std::string FlagNames(const Flag& flag) {
   std::string names;
   for (const std::string& name : flag.names) {
     names += StrCat(names.empty() ? "" : ", ", name.size() == 1 ? "-" : "--", name,
                     flag.kind == FlagKind::kBool ? "" : " value");
   }
-  if (names.size() < 34) names.resize(34, ' ');
-  const std::string fallback =
-      flag.fallback.empty() || flag.kind == FlagKind::kBool
-          ? ""
-          : StrCat(" (default: ",
-                   flag.kind == FlagKind::kString ? Quoted(flag.fallback) : flag.fallback, ")");
-  return StrCat("   ", names, "  ", flag.help, fallback,
-                flag.env.empty() ? "" : StrCat(" [$", flag.env, "]"), "\n");
+  return flag.kind == FlagKind::kList ? StrCat(names, " [ ", names, " ]") : names;
+}
+
+std::string FlagText(const Flag& flag) {
+  std::string fallback;
+  if (flag.kind == FlagKind::kBool) {
+    fallback = " (default: false)";
+  } else if (!flag.fallback.empty()) {
+    fallback = StrCat(
+        " (default: ", flag.kind == FlagKind::kString ? Quoted(flag.fallback) : flag.fallback, ")");
+  }
+  return StrCat(flag.help, fallback, flag.env.empty() ? "" : StrCat(" [$", flag.env, "]"));
+}
+
+// Two columns, the first as wide as it must be.
+std::string Columns(const std::vector<std::pair<std::string, std::string>>& rows) {
+  size_t width = 0;
+  for (const auto& [left, right] : rows) width = std::max(width, left.size());
+  std::string out;
+  for (const auto& [left, right] : rows)
+    out += StrCat("   ", left, std::string(width - left.size(), ' '), "  ", right, "\n");
+  return out;
+}
+
+std::string NamesOf(const Command& command) {
+  std::string names;
+  for (const std::string& name : command.names) names += StrCat(names.empty() ? "" : ", ", name);
+  return names;
 }
 
 void PrintHelp(const std::string& path, const Command& command, bool is_root) {
@@ -83,24 +104,22 @@ void PrintHelp(const std::string& path, const Command& command, bool is_root) {
   } else if (!command.commands.empty()) {
     out += " command [command options] [arguments...]\n";
   } else {
-    out += StrCat(" [command options] ",
-                  command.arguments.empty() ? "[arguments...]" : command.arguments, "\n");
+    out +=
+        StrCat(" [command options]", command.arguments.empty() ? "" : " ", command.arguments, "\n");
   }
   if (!command.description.empty()) out += StrCat("\nDESCRIPTION:\n   ", command.description, "\n");
   if (!command.commands.empty()) {
-    out += "\nCOMMANDS:\n";
-    for (const Command& sub : command.commands) {
-      std::string names;
-      for (const std::string& name : sub.names) names += StrCat(names.empty() ? "" : ", ", name);
-      if (names.size() < 28) names.resize(28, ' ');
-      out += StrCat("   ", names, "  ", sub.summary, "\n");
-    }
+    std::vector<std::pair<std::string, std::string>> rows;
+    for (const Command& sub : command.commands) rows.emplace_back(NamesOf(sub), sub.summary);
+    rows.emplace_back("help, h", "show a command's help");
+    out += StrCat("\nCOMMANDS:\n", Columns(rows));
   }
-  out += is_root ? "\nGLOBAL OPTIONS:\n" : "\nOPTIONS:\n";
+  std::vector<std::pair<std::string, std::string>> rows;
   for (const Flag& flag : command.flags) {
-    if (!flag.hidden) out += FlagLine(flag);
+    if (!flag.hidden) rows.emplace_back(FlagNames(flag), FlagText(flag));
   }
-  out += "   --help, -h                          show help\n";
+  rows.emplace_back("--help, -h", "show this help");
+  out += StrCat(is_root ? "\nGLOBAL OPTIONS:\n" : "\nOPTIONS:\n", Columns(rows));
   (void)fputs(out.c_str(), stdout);
 }
 
@@ -116,13 +135,11 @@ class Parser {
     size_t at = 0;
     while (true) {
       Declare(*command);
+      flags_ended_ = false;
       bool help = false;
       const Status parsed = TakeFlags(*command, args, &at, &help);
       if (!parsed.ok()) {
-        (void)printf("Incorrect Usage: %s\n\n", parsed.error().text().c_str());
-        PrintHelp(path, *command, command == &root_);
-        (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), parsed.error().text().c_str());
-        return 1;
+        return WrongUsage(*command, path, parsed.error());
       }
       if (help) {
         PrintHelp(path, *command, command == &root_);
@@ -143,14 +160,36 @@ class Parser {
       command = next;
       path += StrCat(" ", next->names[0]);
     }
-    values_.args.assign(args.begin() + static_cast<std::ptrdiff_t>(at), args.end());
+    values_.help_ = [&] { PrintHelp(path, *command, command == &root_); };
+    if (command->flags_anywhere && !flags_ended_) {
+      const Status parsed = TakeMixed(*command, args, at);
+      if (!parsed.ok()) return WrongUsage(*command, path, parsed.error());
+    } else {
+      values_.args.assign(args.begin() + static_cast<std::ptrdiff_t>(at), args.end());
+    }
     const Result<int> code = command->action(values_);
     return code.ok() ? *code : Fail(code.error());
   }
 
  private:
   int Fail(const Error& error) const {
-    (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), error.WireText().c_str());
+    // People are told what is wrong with their words; the code's name adds nothing to that.
+    const bool plain = root_.names[0] != "ctr" &&
+                       (error.Is(Code::kInvalidArgument) || error.Is(Code::kFailedPrecondition));
+    (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(),
+                  plain ? error.text().c_str() : error.WireText().c_str());
+    return 1;
+  }
+
+  // The ctr tree shows everything, as the original; elsewhere a hint is enough.
+  int WrongUsage(const Command& command, const std::string& path, const Error& error) const {
+    if (root_.names[0] == "ctr") {
+      (void)printf("Incorrect Usage: %s\n\n", error.text().c_str());
+      PrintHelp(path, command, &command == &root_);
+      (void)fflush(stdout);
+    }
+    (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), error.text().c_str());
+    if (root_.names[0] != "ctr") (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
     return 1;
   }
 
@@ -172,6 +211,8 @@ class Parser {
     const std::string nearest = NearestName(word, names);
     if (!nearest.empty() && root_.names[0] != "ctr")
       (void)fprintf(stderr, "Did you mean '%s %s'?\n", path.c_str(), nearest.c_str());
+    if (nearest.empty() && root_.names[0] != "ctr")
+      (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
     return 3;
   }
 
@@ -189,12 +230,25 @@ class Parser {
     }
   }
 
+  // Flags and arguments in any order, until `--`.
+  Status TakeMixed(const Command& command, const std::vector<std::string>& args, size_t at) {
+    bool help = false;
+    while (at < args.size() && !flags_ended_) {
+      TRY(TakeFlags(command, args, &at, &help));
+      if (at < args.size() && !flags_ended_) values_.args.push_back(args[at++]);
+    }
+    values_.args.insert(values_.args.end(), args.begin() + static_cast<std::ptrdiff_t>(at),
+                        args.end());
+    return Ok();
+  }
+
   Status TakeFlags(const Command& command, const std::vector<std::string>& args, size_t* at,
                    bool* help) {
     for (; *at < args.size(); ++*at) {
       const std::string& word = args[*at];
       if (word == "--") {
         ++*at;
+        flags_ended_ = true;
         return Ok();
       }
       if (word.size() < 2 || word[0] != '-') return Ok();
@@ -216,7 +270,13 @@ class Parser {
           *help = true;
           continue;
         }
-        return InvalidArgumentError("flag provided but not defined: -", name);
+        std::vector<std::string> names;
+        for (const Flag& known : command.flags)
+          names.insert(names.end(), known.names.begin(), known.names.end());
+        const std::string nearest = root_.names[0] == "ctr" ? "" : NearestName(name, names);
+        return InvalidArgumentError(
+            "flag provided but not defined: -", name,
+            nearest.empty() ? "" : StrCat("; did you mean --", nearest, "?"));
       }
       if (equals == std::string::npos) {
         if (flag->kind == FlagKind::kBool) {
@@ -252,9 +312,14 @@ class Parser {
 
   const Command& root_;
   Values values_;
+  bool flags_ended_ = false;  // by `--`
 };
 
 bool Values::Declared(std::string_view name) const { return values_.contains(name); }
+int Values::Help() const {
+  help_();
+  return 0;
+}
 
 const Values::Value& Values::Find(std::string_view name) const {
   const auto found = values_.find(name);

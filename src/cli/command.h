@@ -44,6 +44,9 @@ class Values {
   std::vector<std::string> List(std::string_view name) const;
 
   std::vector<std::string> args;  // positional arguments
+  // Prints the help of the command that runs, for a call that lacks its arguments. Returns 0, as an
+  // action does.
+  int Help() const;
   std::string Arg(size_t i) const { return i < args.size() ? args[i] : std::string(); }
 
  private:
@@ -54,6 +57,7 @@ class Values {
     bool given = false;
   };
   const Value& Find(std::string_view name) const;
+  std::function<void()> help_;
   std::map<std::string, Value, std::less<>> values_;
 };
 
@@ -68,7 +72,8 @@ struct Command {
   std::string description;
   std::vector<Flag> flags;
   std::vector<Command> commands;
-  Action action;  // empty: a group
+  Action action;                // empty: a group
+  bool flags_anywhere = false;  // also behind and between the arguments; `--` ends them
 };
 
 // Parses and runs. `root` is the program: its names[0] prefixes errors. Returns the exit code.

@@ -58,6 +58,21 @@ TEST(Command, OneLetterBooleansAreJoinedButNotInCtr) {
   EXPECT_EQ(RunProgram(root, {"t", "ls", "-qv", "one"}), 1);
 }
 
+TEST(Command, FlagsMayStandAnywhereWhereACommandSaysSo) {
+  Seen seen;
+  Command root = Program(&seen);
+  root.commands[0].commands[0].flags_anywhere = true;
+  EXPECT_EQ(
+      RunProgram(root, {"t", "ls", "one", "--count", "3", "two", "-q", "--", "--count", "-q"}), 5);
+  EXPECT_EQ(seen.values.Int("count"), 3);
+  EXPECT_TRUE(seen.values.Bool("quiet"));
+  EXPECT_EQ(seen.values.args, (std::vector<std::string>{"one", "two", "--count", "-q"}));
+  EXPECT_EQ(RunProgram(root, {"t", "ls", "--", "-q"}), 5);
+  EXPECT_FALSE(seen.values.Bool("quiet"));
+  EXPECT_EQ(seen.values.args, (std::vector<std::string>{"-q"}));
+  EXPECT_EQ(RunProgram(root, {"t", "ls", "one", "--nope"}), 1);
+}
+
 TEST(Command, TheEnvironmentFillsInAndTheLineWins) {
   Seen seen;
   ASSERT_EQ(setenv("CORTEN_TEST_ADDRESS", "/env", 1), 0);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "cli/corten_verbs.h"
+#include "cli/output.h"
 #include "cli/signals.h"
 #include "cli/table.h"
 #include "client/tasks.h"
@@ -37,7 +38,9 @@ Result<int> Ps(Session& session, const Values& values) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const metadata::Container& container : containers) {
     const auto found = by_id.find(container.id.str());
-    const std::string status = found == by_id.end() ? "exited" : Lower(found->second.status);
+    const std::string status = found == by_id.end() || found->second.status == "STOPPED"
+                                   ? "exited"
+                                   : Lower(found->second.status);
     const bool alive = status == "running" || status == "paused" || status == "created";
     if (!alive && !values.Bool("all")) continue;
     const std::string pid = alive ? StrCat(found->second.pid) : "-";
@@ -208,7 +211,11 @@ Result<int> Inspect(Session& session, const Values& values) {
       out.push_back(std::move(entry));
       continue;
     }
-    const metadata::Image image = TRY(FindImage(session, name));
+    const Result<metadata::Image> found = FindImage(session, name);
+    if (!found.ok() && found.error().Is(Code::kNotFound))
+      return NotFoundError("container or image ", Quoted(name));
+    if (!found.ok()) return found.error().Clone();
+    const metadata::Image& image = *found;
     out.push_back({{"kind", "image"},
                    {"name", image.name},
                    {"type", image.target.media_type},
@@ -223,15 +230,14 @@ Result<int> Inspect(Session& session, const Values& values) {
 }  // namespace
 
 Command PsVerb() {
-  return {
-      {"ps"},
-      "list containers",
-      "",
-      "",
-      {BoolFlag({"all", "a"}, "also those that have ended"), BoolFlag({"quiet", "q"}, "names only"),
-       TextFlag({"output", "o"}, "table or json", "table")},
-      {},
-      Connected(&Ps)};
+  return {{"ps"},
+          "list containers",
+          "",
+          "",
+          {BoolFlag({"all", "a"}, "also those that have ended"),
+           BoolFlag({"quiet", "q"}, "names only"), OutputFlag()},
+          {},
+          Connected(&Ps)};
 }
 Command StopVerb() {
   return {{"stop"},

@@ -5,38 +5,19 @@
 #include <cstdio>
 #include <map>
 #include <mutex>
+#include <set>
 
+#include "cli/byte_files.h"
 #include "cli/corten_verbs.h"
-#include "cli/table.h"
+#include "cli/image_journeys.h"
+#include "cli/interrupts.h"
+#include "cli/transfer_view.h"
 #include "image/export.h"
-#include "image/transfers.h"
 #include "model/reference.h"
 
 namespace corten::cli {
 
 namespace {
-
-class FileSource final : public diff::ByteSource {
- public:
-  FileSource(FdRef fd, std::string name) : fd_(fd), name_(std::move(name)) {}
-  Result<size_t> Read(std::span<char> buffer) override {
-    return ReadSome(fd_, buffer.data(), buffer.size(), name_);
-  }
-
- private:
-  FdRef fd_;
-  std::string name_;
-};
-
-class FileSink final : public diff::ByteSink {
- public:
-  FileSink(FdRef fd, std::string name) : fd_(fd), name_(std::move(name)) {}
-  Status Write(std::string_view data) override { return WriteAll(fd_, data, name_); }
-
- private:
-  FdRef fd_;
-  std::string name_;
-};
 
 Result<int> Rmi(Session& session, const Values& values) {
   if (values.args.empty()) return InvalidArgumentError("name at least one image");
@@ -50,86 +31,57 @@ Result<int> Rmi(Session& session, const Values& values) {
   return 0;
 }
 
-// What a long operation does, as it does it: on a terminal one line that is redrawn and a line for
-// each finished part, elsewhere the finished parts only.
-class ProgressLines {
+// What a journey does, as it does it: on a terminal a tree with bars, elsewhere a line for each
+// part that is done.
+class JourneyView {
  public:
-  void operator()(const image::Progress& progress) {
+  void operator()(const image::Progress& told) {
     const std::lock_guard lock(mutex_);
-    if (progress.name.empty()) return Line(progress.event);
-    Part& part = parts_[progress.name];
-    const bool ended = progress.event == "complete" || progress.event == "already exists" ||
-                       progress.event == "extracted" || progress.event == "saved";
-    if (ended && part.event != progress.event) Line(StrCat(progress.name, ": ", progress.event));
-    part.event = progress.event;
-    part.bytes = progress.progress;
-    if (terminal_ && !ended) Draw();
-  }
-  // Ends the redrawn line.
-  void Finish() {
-    const std::lock_guard lock(mutex_);
-    Clear();
+    if (screen_.is_terminal()) {
+      const bool seen = tree_.Apply(told);
+      if (seen) screen_.Draw(tree_.Picture(std::chrono::steady_clock::now() - start_));
+      return;
+    }
+    const bool done = told.event == "complete" || told.event == "already exists" ||
+                      told.event == "extracted" || told.event == "saved" || told.name.empty();
+    if (done && done_[told.name].insert(told.event).second) {
+      screen_.Draw(told.name.empty() ? StrCat(told.event, "\n")
+                                     : StrCat(told.name, ": ", told.event, "\n"));
+    }
   }
 
  private:
-  struct Part {
-    std::string event;
-    int64_t bytes = 0;
-  };
-  void Clear() {
-    if (drawn_) (void)fputs("\r\033[K", stderr);
-    drawn_ = false;
-  }
-  void Line(const std::string& text) {
-    Clear();
-    (void)fprintf(stderr, "%s\n", text.c_str());
-  }
-  void Draw() {
-    int64_t bytes = 0;
-    size_t open = 0;
-    for (const auto& [name, part] : parts_) {
-      bytes += part.bytes;
-      if (part.event == "downloading" || part.event == "extracting") ++open;
-    }
-    (void)fprintf(stderr, "\r\033[K%zu of %zu parts at work, %s", open, parts_.size(),
-                  BinarySize(bytes).c_str());
-    drawn_ = true;
-  }
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::mutex mutex_;  // guards all below: progress comes from several threads
-  std::map<std::string, Part> parts_;
-  const bool terminal_ = isatty(2) == 1;
-  bool drawn_ = false;
+  TransferTree tree_;
+  std::map<std::string, std::set<std::string>> done_;  // what was told of each part
+  Screen screen_{FdRef(2)};
 };
 
-// The journeys of images, with this daemon's stores on the other end of the connection.
-image::Transfers MakeTransfers(Session& session, const std::string& snapshotter) {
-  image::TransferOptions options;
-  options.stores = &session.stores();
-  options.images = &session.images();
-  options.leases = &session.leases();
-  options.make_differ = [connection = session.connection()](const model::Scope& scope) {
-    return client::RemoteDiffer(connection, scope);
-  };
-  options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/nullptr}};
-  return image::Transfers(std::move(options));
+// A journey's answer: an interrupt is no error of anybody.
+Result<int> Ended(const Status& done, std::string_view what) {
+  if (done.ok()) return 0;
+  if (!Interrupts::Seen()) return done.error().Clone().Context(what);
+  (void)fprintf(stderr, "corten: %s: interrupted; what has come so far is used by the next try\n",
+                std::string(what).c_str());
+  return kInterruptedCode;
 }
 
 Result<int> ImportFrom(Session& session, const Values& values, FdRef file,
                        const std::string& name) {
   const std::string snapshotter = TRY(session.SnapshotterName(values));
-  image::Transfers transfers = MakeTransfers(session, snapshotter);
-  FileSource source(file, name);
+  image::Transfers transfers = RemoteJourneys(session, snapshotter);
+  FdSource source(file, name);
   image::StoreRequest request;
   request.extra_references = {
       {values.Text("base-name"), /*is_prefix=*/true, /*allow_overwrite=*/true, false, false}};
   request.unpacks = {{model::HostPlatform(), snapshotter}};
-  ProgressLines lines;
-  const Status done =
-      transfers.Import(session.scope(), source, request, /*compress=*/false,
-                       [&](const image::Progress& progress) { lines(progress); }, {});
-  lines.Finish();
-  if (!done.ok()) return done.error().Clone().Context(name);
-  return 0;
+  JourneyView view;
+  const Interrupts interrupts;
+  const Status done = transfers.Import(
+      session.scope(), source, request, /*compress=*/false,
+      [&](const image::Progress& told) { view(told); }, &Interrupts::Seen);
+  return Ended(done, name);
 }
 
 Result<int> Pull(Session& session, const Values& values) {
@@ -137,7 +89,7 @@ Result<int> Pull(Session& session, const Values& values) {
     return InvalidArgumentError("name one image: corten pull [flags] IMAGE");
   const std::string reference = TRY(model::NormalizeDockerReference(values.Arg(0)));
   const std::string snapshotter = TRY(session.SnapshotterName(values));
-  image::Transfers transfers = MakeTransfers(session, snapshotter);
+  image::Transfers transfers = RemoteJourneys(session, snapshotter);
   image::RegistryOptions registry;
   registry.hosts_dir = values.Text("hosts-dir");
   if (values.Bool("plain-http")) registry.default_scheme = "http";
@@ -148,13 +100,13 @@ Result<int> Pull(Session& session, const Values& values) {
     platform = TRY(model::ParsePlatform(wanted));
   request.platforms = {platform};
   request.unpacks = {{platform, snapshotter}};
-  ProgressLines lines;
-  const Status done = transfers.Pull(session.scope(), reference, registry, request,
-                                     [&](const image::Progress& progress) { lines(progress); }, {});
-  lines.Finish();
-  if (!done.ok()) return done.error().Clone().Context(StrCat("pull ", reference));
-  PrintLine(reference);
-  return 0;
+  JourneyView view;
+  const Interrupts interrupts;
+  const Status done = transfers.Pull(
+      session.scope(), reference, registry, request,
+      [&](const image::Progress& told) { view(told); }, &Interrupts::Seen);
+  if (done.ok()) PrintLine(reference);
+  return Ended(done, StrCat("pull ", reference));
 }
 
 Result<int> Import(Session& session, const Values& values) {
@@ -162,7 +114,7 @@ Result<int> Import(Session& session, const Values& values) {
   if (path.empty()) return InvalidArgumentError("name an archive, or - for standard input");
   if (path == "-") return ImportFrom(session, values, FdRef(0), "standard input");
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return ErrnoError(errno, "open ", path);
+  if (!file.valid()) return OpenError(errno, path);
   return ImportFrom(session, values, file, path);
 }
 
@@ -177,13 +129,13 @@ Result<int> Save(Session& session, const Values& values) {
   const std::string path = values.Arg(0);
   const std::unique_ptr<content::Store> content = session.Content();
   if (path == "-") {
-    FileSink sink(FdRef(1), "standard output");
+    FdSink sink(FdRef(1), "standard output");
     TRY(image::ExportImages(*content, images, sink, {}));
     return 0;
   }
   const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file.valid()) return ErrnoError(errno, "create ", path);
-  FileSink sink(file, path);
+  if (!file.valid()) return OpenError(errno, path);
+  FdSink sink(file, path);
   const Status done = image::ExportImages(*content, images, sink, {});
   if (!done.ok()) {
     (void)unlink(path.c_str());  // half an archive helps nobody
@@ -203,8 +155,7 @@ Result<metadata::Image> FindImage(Session& session, const std::string& name) {
     if (other.ok() || !other.error().Is(Code::kNotFound)) return other;
   }
   return NotFoundError("image ", Quoted(name),
-                       " is not here: `corten images` lists what is; get it with `corten pull` or "
-                       "`corten import`: not found");
+                       " (`corten pull` or `corten import` brings it here)");
 }
 
 Command RmiVerb() {

@@ -26,5 +26,9 @@ Command InspectVerb();
 Command ImportVerb();
 Command SaveVerb();
 Command PullVerb();
+Command ImageListVerb();
+Command VersionVerb();
+Command InfoVerb();
+Command EventsVerb();
 
 }  // namespace corten::cli

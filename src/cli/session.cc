@@ -1,8 +1,11 @@
 #include "cli/session.h"
 
+#include <sys/random.h>
+
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "containerd/services/introspection/v1/introspection.grpc.pb.h"
 
@@ -29,10 +32,32 @@ void TellDeprecations(const client::Connection& connection) {
     Warn(StrCat("DEPRECATION: ", warning.message()));
 }
 
+// Why there is no connection. To scripts as the original says it, to people with what to do about
+// it.
+Error NoDaemon(const Error& error, bool friendly) {
+  const bool refused = error.sys_errno() != 0 && !error.Is(Code::kNotFound);
+  if (!friendly) {
+    return refused ? UnknownError("connection error: desc = \"transport: Error while dialing: ",
+                                  error.text(), "\"")
+                   : UnknownError(error.text());
+  }
+  if (error.Is(Code::kPermissionDenied))
+    return UnknownError(
+        error.text(),
+        "; the socket belongs to root: try sudo, or see [grpc] gid in the daemon's configuration");
+  return UnknownError(error.text(),
+                      "; is the daemon running? `systemctl start cortend` starts it, --address "
+                      "names another socket");
+}
+
 }  // namespace
 
-std::vector<Flag> GlobalFlags() {
+std::vector<Flag> GlobalFlags(bool friendly) {
+  Flag hidden = BoolFlag({"friendly"}, "hints in errors");
+  hidden.fallback = friendly ? "true" : "false";
+  hidden.hidden = true;
   std::vector<Flag> flags = {
+      std::move(hidden),
       BoolFlag({"debug"}, "enable debug output in logs"),
       TextFlag({"address", "a"}, "address for containerd's GRPC server",
                "/run/containerd/containerd.sock", "CONTAINERD_ADDRESS"),
@@ -63,7 +88,9 @@ Result<std::unique_ptr<Session>> Session::Open(const Values& values) {
   if (values.Nanos("timeout") > 0)
     options.deadline =
         std::chrono::steady_clock::now() + std::chrono::nanoseconds(values.Nanos("timeout"));
-  client::ConnectionPtr connection = TRY(client::Connection::Open(options));
+  Result<client::ConnectionPtr> opened = client::Connection::Open(options);
+  if (!opened.ok()) return NoDaemon(opened.error(), values.Bool("friendly"));
+  client::ConnectionPtr connection = TRY(std::move(opened));
   TellDeprecations(*connection);
   return std::unique_ptr<Session>(
       new Session(std::move(connection), {model::Namespace(values.Text("namespace")), {}}));
@@ -104,8 +131,19 @@ std::string LabelText(const model::Labels& labels, std::string_view none) {
   return out.empty() ? std::string(none) : out;
 }
 
+std::string UniqueName(std::string_view name) {
+  unsigned char raw[2] = {};
+  (void)!getrandom(raw, sizeof(raw), 0);  // the moment makes it different too
+  return StrCat(name, "-", Now().nanos, "-",
+                Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw))));
+}
+
 void Warn(std::string_view message) { log::Warn(message); }
 void Print(std::string_view text) { (void)fwrite(text.data(), 1, text.size(), stdout); }
 void PrintLine(std::string_view text) { Print(StrCat(text, "\n")); }
+Status FlushOutput() {
+  if (fflush(stdout) != 0) return ErrnoError(errno, "write standard output");
+  return Ok();
+}
 
 }  // namespace corten::cli

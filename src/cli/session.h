@@ -12,7 +12,8 @@
 namespace corten::cli {
 
 // The global flags of the ctr tree: address, namespace, timeout, connect-timeout, debug.
-std::vector<Flag> GlobalFlags();
+// `friendly`: errors tell what to do about them.
+std::vector<Flag> GlobalFlags(bool friendly);
 
 class Session {
  public:
@@ -53,9 +54,14 @@ model::Labels ParseLabels(const std::vector<std::string>& words, size_t from = 0
 // "k=v,k=v", or `none` if empty.
 std::string LabelText(const model::Labels& labels, std::string_view none = "-");
 
+// NAME-NNN-XXXX: a name that nobody else draws at this moment.
+std::string UniqueName(std::string_view name);
+
 // A warning or error line beside the output, in the daemon's log form, on standard error.
 void Warn(std::string_view message);
 void Print(std::string_view text);      // to standard output, as it is
 void PrintLine(std::string_view text);  // with an end of line
+// What was printed is out now. kUnknown: nobody reads it any more.
+Status FlushOutput();
 
 }  // namespace corten::cli

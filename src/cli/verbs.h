@@ -20,6 +20,7 @@ Command TasksCommand();
 Command TaskMetricsCommand();  // stands below tasks
 Command OciCommand();
 Command ShimCommand();
+Command EventsCommand();
 
 // Shared groups of flags.
 Flag SnapshotterFlag();

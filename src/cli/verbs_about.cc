@@ -1,8 +1,10 @@
 // Version, plugins, info, deprecations: what the daemon says of itself.
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "api/values.h"
 #include "base/clock.h"
+#include "cli/build_version.h"
 #include "cli/container_flags.h"
 #include "cli/container_making.h"
 #include "cli/message_json.h"
@@ -14,15 +16,13 @@
 #include "containerd/services/version/v1/version.grpc.pb.h"
 #include "containerd/types/introspection.pb.h"
 
-#ifndef CORTEN_REVISION
-#define CORTEN_REVISION "unknown"
-#endif
-
 namespace corten::cli {
 
 namespace {
 
 namespace introspection = containerd::services::introspection::v1;
+
+constexpr std::string_view kVersion = "v2.3.4+corten." CORTEN_VERSION;
 
 Result<introspection::ServerResponse> AskServer(Session& session) {
   const auto stub = introspection::Introspection::NewStub(session.connection()->channel());
@@ -33,18 +33,24 @@ Result<introspection::ServerResponse> AskServer(Session& session) {
   return response;
 }
 
-Result<int> Version(Session& session, const Values&) {
+Result<int> Version(const Values& values) {
+  PrintLine("Client:");
+  PrintLine(StrCat("  Version:  ", kVersion));
+  PrintLine(StrCat("  Revision: ", BuildRevision()));
+  PrintLine("  Go version: none");  // a line that scripts may count on
+  PrintLine("");
+  TRY(FlushOutput());
+  const std::unique_ptr<Session> opened = TRY(Session::Open(values));
+  Session& session = *opened;
   const auto stub =
       containerd::services::version::v1::Version::NewStub(session.connection()->channel());
   grpc::ClientContext context;
   session.connection()->Prepare(&context, {});
   containerd::services::version::v1::VersionResponse response;
-  PrintLine("Client:");
-  PrintLine("  Version:  v2.3.4+corten." CORTEN_VERSION);
-  PrintLine("  Revision: " CORTEN_REVISION);
-  PrintLine("");
   TRY(client::FromGrpc(stub->Version(&context, google::protobuf::Empty(), &response)));
   const introspection::ServerResponse server = TRY(AskServer(session));
+  if (response.version() != kVersion) (void)fputs("WARNING: version mismatch\n", stderr);
+  if (response.revision() != BuildRevision()) (void)fputs("WARNING: revision mismatch\n", stderr);
   PrintLine("Server:");
   PrintLine(StrCat("  Version:  ", response.version()));
   PrintLine(StrCat("  Revision: ", response.revision()));
@@ -60,24 +66,30 @@ std::string PlatformText(const introspection::Plugin& plugin) {
 }
 
 void PrintDetails(const introspection::Plugin& plugin) {
-  std::string out =
-      StrCat("Type:          ", plugin.type(), "\nID:            ", plugin.id(), "\n");
-  if (plugin.requires__size() > 0) out += "Requires:\n";
-  for (const std::string& type : plugin.requires_()) out += StrCat("               ", type, "\n");
-  if (plugin.platforms_size() > 0) out += StrCat("Platforms:     ", PlatformText(plugin), "\n");
-  if (plugin.exports_size() > 0) out += "Exports:\n";
+  Table table(kWide);
+  const auto row = [&](std::vector<std::string> cells) {
+    table.Row(std::move(cells), /*trailing=*/false);
+  };
+  row({"Type:", StrCat(" ", plugin.type())});
+  row({"ID:", StrCat(" ", plugin.id())});
+  if (plugin.requires__size() > 0) row({"Requires:", ""});
+  for (const std::string& type : plugin.requires_()) row({"", StrCat(" ", type)});
+  if (plugin.platforms_size() > 0) row({"Platforms:", StrCat(" ", PlatformText(plugin))});
+  if (plugin.exports_size() > 0) row({"Exports:", ""});
   for (const auto& [key, value] :
        std::map<std::string, std::string>(plugin.exports().begin(), plugin.exports().end())) {
-    out += StrCat("               ", key, "      ", value, "\n");
+    row({"", StrCat(" ", key), StrCat("  ", value)});
   }
-  if (plugin.capabilities_size() > 0) out += "Capabilities:  ";
-  for (const std::string& capability : plugin.capabilities()) out += StrCat(capability, " ");
-  if (plugin.capabilities_size() > 0) out += "\n";
+  std::string capabilities;
+  for (const std::string& capability : plugin.capabilities())
+    capabilities += StrCat(capabilities.empty() ? "" : ",", capability);
+  if (!capabilities.empty()) row({"Capabilities:", StrCat(" ", capabilities)});
   if (plugin.has_init_err()) {
-    out += StrCat("Error:\n               Code:       ", plugin.init_err().code(),
-                  "\n               Message:    ", plugin.init_err().message(), "\n");
+    row({"Error:", ""});
+    row({"", " Code:", StrCat("  ", plugin.init_err().code())});
+    row({"", " Message:", StrCat("  ", plugin.init_err().message())});
   }
-  PrintLine(out);
+  table.Print();
 }
 
 Result<int> Plugins(Session& session, const Values& values) {
@@ -174,6 +186,7 @@ Result<int> Info(Session& session, const Values&) {
 
 Result<int> Deprecations(Session& session, const Values& values) {
   const introspection::ServerResponse server = TRY(AskServer(session));
+  if (server.deprecations_size() == 0) return 0;
   if (values.Text("format") == "json") {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const auto& warning : server.deprecations())
@@ -181,7 +194,6 @@ Result<int> Deprecations(Session& session, const Values& values) {
     PrintLine(list.dump(4));
     return 0;
   }
-  if (server.deprecations_size() == 0) return 0;
   Table table(kWide);
   table.Row({"ID", "LAST OCCURRENCE", "MESSAGE"});
   for (const auto& warning : server.deprecations()) {
@@ -207,7 +219,7 @@ Flag SnapshotterFlag() {
 }
 
 Command VersionCommand() {
-  return {{"version"}, "print the client and server versions", "", "", {}, {}, Connected(&Version)};
+  return {{"version"}, "print the client and server versions", "", "", {}, {}, &Version};
 }
 Command InfoCommand() {
   return {{"info"}, "print the server info", "", "", {}, {}, Connected(&Info)};

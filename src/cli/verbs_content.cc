@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
+#include "cli/content_verbs.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
@@ -11,10 +13,18 @@ namespace corten::cli {
 
 namespace {
 
+constexpr std::string_view kBadDigest = "invalid checksum digest format";
 constexpr size_t kChunk = size_t{1} << 20;
 
 std::string Age(Time since) {
   return HumanAge(std::max<int64_t>(0, Now().seconds - since.seconds));
+}
+
+// As the original says it.
+Result<model::Digest> DigestOf(const std::string& text) {
+  Result<model::Digest> digest = model::Digest::Parse(text);
+  if (!digest.ok()) return UnknownError(kBadDigest);
+  return digest;
 }
 
 Result<int> List(Session& session, const Values& values) {
@@ -36,7 +46,7 @@ Result<int> List(Session& session, const Values& values) {
 }
 
 Result<int> Get(Session& session, const Values& values) {
-  const model::Digest digest = TRY(model::Digest::Parse(values.Arg(0)));
+  const model::Digest digest = TRY(DigestOf(values.Arg(0)));
   const std::unique_ptr<content::Store> store = session.Content();
   const std::unique_ptr<content::Reader> reader = TRY(store->OpenReader(digest));
   std::string buffer(kChunk, '\0');
@@ -50,23 +60,35 @@ Result<int> Get(Session& session, const Values& values) {
 }
 
 Result<int> Ingest(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("must specify a transaction reference");
+  if (values.Arg(0).empty()) return UnknownError("must specify a transaction reference");
   content::WriterOptions options;
   options.ref = values.Arg(0);
   options.total = values.Int("expected-size");
   if (const std::string expected = values.Text("expected-digest"); !expected.empty())
-    options.expected = TRY(model::Digest::Parse(expected));
+    options.expected = TRY(DigestOf(expected));
   const std::unique_ptr<content::Store> store = session.Content();
-  const std::unique_ptr<content::Writer> writer = TRY(store->OpenWriter(options));
+  Result<std::unique_ptr<content::Writer>> opened = store->OpenWriter(options);
+  if (!opened.ok() && opened.error().Is(Code::kAlreadyExists)) return 0;
+  const std::unique_ptr<content::Writer> writer = TRY(std::move(opened));
   const content::IngestStatus status = TRY(writer->GetStatus());
   if (status.offset > 0) TRY(writer->Truncate(0));
   std::string buffer(kChunk, '\0');
+  int64_t taken = 0;
   while (true) {
     const size_t n = TRY(ReadSome(FdRef(0), buffer.data(), buffer.size(), "standard input"));
     if (n == 0) break;
     TRY(writer->Write(std::string_view(buffer).substr(0, n)));
+    taken += static_cast<int64_t>(n);
   }
-  const model::Digest done = TRY(writer->Commit({options.total, options.expected, {}}));
+  if (taken < options.total) {
+    return UnknownError("short read: expected ", options.total, " bytes but got ", taken,
+                        ": unexpected EOF");
+  }
+  const Result<model::Digest> done = writer->Commit({options.total, options.expected, {}});
+  if (!done.ok() && !done.error().Is(Code::kAlreadyExists)) {
+    return done.error().Clone().Context(
+        StrCat("failed commit on ref ", Quoted(options.ref), ": commit failed"));
+  }
   return 0;
 }
 
@@ -74,12 +96,13 @@ Result<int> Delete(Session& session, const Values& values) {
   const std::unique_ptr<content::Store> store = session.Content();
   std::optional<Error> first;
   for (const std::string& text : values.args) {
-    const Result<model::Digest> digest = model::Digest::Parse(text);
+    const Result<model::Digest> digest = DigestOf(text);
     Status removed = digest.ok() ? store->Delete(*digest) : Status(digest.error().Clone());
     if (removed.ok()) {
       PrintLine(text);
-    } else if (!removed.error().Is(Code::kNotFound) && !first.has_value()) {
-      first = std::move(removed).TakeError();
+    } else if (!removed.error().Is(Code::kNotFound)) {
+      log::Error(StrCat("could not delete ", text), {{"error", removed.error().WireText()}});
+      if (!first.has_value()) first = std::move(removed).TakeError();
     }
   }
   if (first.has_value()) return std::move(*first);
@@ -89,7 +112,7 @@ Result<int> Delete(Session& session, const Values& values) {
 Result<int> Label(Session& session, const Values& values) {
   if (values.Arg(0).empty()) return InvalidArgumentError("please specify a digest");
   content::Info info;
-  info.digest = TRY(model::Digest::Parse(values.Arg(0)));
+  info.digest = TRY(DigestOf(values.Arg(0)));
   info.labels = ParseLabels(values.args, 1);
   content::FieldPaths paths;
   for (const auto& [key, value] : info.labels) paths.push_back(StrCat("labels.", key));
@@ -111,6 +134,29 @@ Result<int> Active(Session& session, const Values& values) {
   return 0;
 }
 
+Command ActiveCommand() {
+  return {
+      {"active"},
+      "display active transfers",
+      "[flags] [<regexp>]",
+      "",
+      {DurationFlag({"timeout", "t"}, "total timeout for fetch", "0s", "CONTAINERD_FETCH_TIMEOUT"),
+       TextFlag({"root"}, "path to content store root")},
+      {},
+      Connected(&Active)};
+}
+
+Command IngestCommand() {
+  return {{"ingest"},
+          "accept content into the store",
+          "[flags] <key>",
+          "",
+          {IntFlag({"expected-size"}, "validate against provided size"),
+           TextFlag({"expected-digest"}, "verify content against expected digest")},
+          {},
+          Connected(&Ingest)};
+}
+
 }  // namespace
 
 Command ContentCommand() {
@@ -118,14 +164,7 @@ Command ContentCommand() {
   group.names = {"content"};
   group.summary = "manage content";
   group.commands = {
-      {{"active"},
-       "display active transfers",
-       "[flags] [<regexp>]",
-       "",
-       {DurationFlag({"timeout", "t"}, "total timeout for fetch", "0s", "CONTAINERD_FETCH_TIMEOUT"),
-        TextFlag({"root"}, "path to content store root")},
-       {},
-       Connected(&Active)},
+      ActiveCommand(),
       {{"delete", "del", "remove", "rm"},
        "permanently delete one or more blobs",
        "[<digest>, ...]",
@@ -140,20 +179,10 @@ Command ContentCommand() {
        {},
        {},
        NotInThisBuild("content edit")},
-      {{"fetch"},
-       "fetch all content for an image into containerd",
-       "[flags] <remote> <object>",
-       "",
-       {},
-       {},
-       NotInThisBuild("content fetch")},
-      {{"fetch-object"},
-       "retrieve objects from a remote",
-       "[flags] <remote> <object> [<hint>, ...]",
-       "",
-       {},
-       {},
-       NotInThisBuild("content fetch-object")},
+      ContentFetchCommand(),
+      ContentFetchObjectCommand(),
+      ContentFetchBlobCommand(),
+      ContentPruneCommand(),
       {{"push-object"},
        "push an object to a remote",
        "[flags] <remote> <object> <type>",
@@ -162,14 +191,7 @@ Command ContentCommand() {
        {},
        NotInThisBuild("content push-object")},
       {{"get"}, "get the data for an object", "[<digest>, ...]", "", {}, {}, Connected(&Get)},
-      {{"ingest"},
-       "accept content into the store",
-       "[flags] <key>",
-       "",
-       {IntFlag({"expected-size"}, "validate against provided size"),
-        TextFlag({"expected-digest"}, "verify content against expected digest")},
-       {},
-       Connected(&Ingest)},
+      IngestCommand(),
       {{"list", "ls"},
        "list all blobs in the store",
        "[flags]",

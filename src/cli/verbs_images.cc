@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "cli/image_verbs.h"
 #include "cli/session.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
@@ -36,7 +37,7 @@ void AddPlatforms(content::Store& store, const model::Descriptor& descriptor,
                   std::set<std::string>* out, int depth = 0) {
   if (depth > kMaxDepth) return;
   if (descriptor.platform.has_value() && model::IsManifestType(descriptor.media_type)) {
-    out->insert(model::FormatPlatform(model::NormalizePlatform(*descriptor.platform)));
+    out->insert(model::FormatPlatform(*descriptor.platform));
     return;
   }
   if (model::IsManifestType(descriptor.media_type)) {
@@ -50,7 +51,8 @@ void AddPlatforms(content::Store& store, const model::Descriptor& descriptor,
 }
 
 Result<int> List(Session& session, const Values& values) {
-  const std::vector<metadata::Image> images = TRY(session.images().List(session.ns(), values.args));
+  const std::vector<metadata::Image> images =
+      TRY(session.images().List(session.ns(), values.args).Context("failed to list images"));
   const std::unique_ptr<content::Store> store = session.Content();
   Table table(kTight);
   table.Row({"REF", "TYPE", "DIGEST", "SIZE", "PLATFORMS", "LABELS"});
@@ -109,7 +111,8 @@ Result<Presence> CheckImage(content::Store& store, snapshot::Snapshotter& snapsh
 }
 
 Result<int> Check(Session& session, const Values& values) {
-  const std::vector<metadata::Image> images = TRY(session.images().List(session.ns(), values.args));
+  const std::vector<metadata::Image> images =
+      TRY(session.images().List(session.ns(), values.args).Context("failed listing images"));
   const std::unique_ptr<content::Store> store = session.Content();
   const auto snapshots = TRY(session.Snapshots(values));
   Table table(kTight);
@@ -154,7 +157,7 @@ Result<int> Remove(Session& session, const Values& values) {
     if (removed.ok()) {
       PrintLine(values.args[i]);
     } else if (removed.error().Is(Code::kNotFound)) {
-      log::Warn(StrCat("image ", Quoted(values.args[i]), ": not found"));
+      log::Warn(StrCat(values.args[i], ": image not found"));
     } else {
       log::Error(StrCat("unable to delete ", values.args[i]),
                  {{"error", removed.error().WireText()}});
@@ -166,32 +169,37 @@ Result<int> Remove(Session& session, const Values& values) {
   return 0;
 }
 
+Status LocalTag(Session& session, const std::string& from, const std::string& to, bool force) {
+  metadata::Image image = TRY(session.images().Get(session.ns(), from));
+  image.name = to;
+  Result<metadata::Image> made = session.images().Create(session.scope(), image, std::nullopt);
+  if (!made.ok() && made.error().Is(Code::kAlreadyExists) && force)
+    made = session.images().Update(session.scope(), std::move(image), {}, std::nullopt);
+  if (!made.ok()) return std::move(made).TakeError();
+  return Ok();
+}
+
 Result<int> Tag(Session& session, const Values& values) {
-  if (values.Arg(0).empty())
-    return InvalidArgumentError("please provide an image name to tag from");
-  if (values.args.size() < 2) return InvalidArgumentError("please provide an image name to tag to");
-  metadata::Image source = TRY(session.images().Get(session.ns(), values.Arg(0)));
+  if (values.Arg(0).empty()) return UnknownError("please provide an image reference to tag from");
+  if (values.args.size() < 2) return UnknownError("please provide an image reference to tag to");
   for (size_t i = 1; i < values.args.size(); ++i) {
     const std::string& name = values.args[i];
     if (!values.Bool("skip-reference-check")) {
       const std::string normal = TRY(model::NormalizeDockerReference(name).Context(
           StrCat("error parsing reference: ", Quoted(name), " is not a valid repository/tag")));
     }
-    metadata::Image target = source;
-    target.name = name;
-    Result<metadata::Image> made = session.images().Create(session.scope(), target, std::nullopt);
-    if (!made.ok() && made.error().Is(Code::kAlreadyExists) &&
-        (values.Bool("force") || !values.Bool("local"))) {
-      made = session.images().Update(session.scope(), target, {}, std::nullopt);
+    if (values.Bool("local")) {
+      TRY(LocalTag(session, values.Arg(0), name, values.Bool("force")));
+    } else {
+      TRY(TransferTag(session, values.Arg(0), name));
     }
-    if (!made.ok()) return std::move(made).TakeError();
     PrintLine(name);
   }
   return 0;
 }
 
 Result<int> Label(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("please specify an image");
+  if (values.Arg(0).empty()) return UnknownError("please specify an image");
   metadata::Image image;
   image.name = values.Arg(0);
   image.labels = ParseLabels(values.args, 1);
@@ -229,57 +237,61 @@ Result<int> Prune(Session& session, const Values& values) {
   return 0;
 }
 
+Flag QuietFlag() { return BoolFlag({"quiet", "q"}, "print only the image refs"); }
+
+Command CheckCommand() {
+  return {{"check"},
+          "check existing images to ensure all content is available locally",
+          "[flags] [<filter>, ...]",
+          "",
+          {QuietFlag(), SnapshotterFlag()},
+          {},
+          Connected(&Check)};
+}
+
+Command TagCommand() {
+  return {{"tag"},
+          "tag an image",
+          "[flags] <source_ref> <target_ref> [<target_ref>, ...]",
+          "",
+          {BoolFlag({"force"}, "force target_ref to be created, regardless if it already exists"),
+           BoolFlag({"local"}, "run tag locally rather than through transfer API"),
+           BoolFlag({"skip-reference-check"}, "skip the strict check for reference names")},
+          {},
+          Connected(&Tag)};
+}
+
+Command LabelCommand() {
+  return {{"label"},
+          "set and clear labels for an image",
+          "[flags] <name> [<key>=<value>, ...]",
+          "",
+          {BoolFlag({"replace-all", "r"}, "replace all labels")},
+          {},
+          Connected(&Label)};
+}
+
 }  // namespace
 
 Command ImagesCommand() {
   Command group;
   group.names = {"images", "image", "i"};
   group.summary = "manage images";
-  const Flag quiet = BoolFlag({"quiet", "q"}, "print only the image refs");
   group.commands = {
-      {{"check"},
-       "check existing images to ensure all content is available locally",
-       "[flags] [<filter>, ...]",
-       "",
-       {quiet, SnapshotterFlag()},
-       {},
-       Connected(&Check)},
-      {{"export"},
-       "export images",
-       "[flags] <out> <image> ...",
-       "",
-       {},
-       {},
-       NotInThisBuild("images export")},
-      {{"import"}, "import images", "[flags] <in>", "", {}, {}, NotInThisBuild("images import")},
+      CheckCommand(),
+      ImagesExportCommand(),
+      ImagesImportCommand(),
+      ImagesInspectCommand(),
       {{"list", "ls"},
        "list images known to containerd",
        "[flags] [<filter>, ...]",
        "",
-       {quiet},
+       {QuietFlag()},
        {},
        Connected(&List)},
-      {{"mount"},
-       "mount an image to a target path",
-       "[flags] <ref> <target>",
-       "",
-       {},
-       {},
-       NotInThisBuild("images mount")},
-      {{"unmount"},
-       "unmount the image from the target",
-       "[flags] <target>",
-       "",
-       {},
-       {},
-       NotInThisBuild("images unmount")},
-      {{"pull"},
-       "pull an image from a remote",
-       "[flags] <ref>",
-       "",
-       {},
-       {},
-       NotInThisBuild("images pull")},
+      ImagesMountCommand(),
+      ImagesUnmountCommand(),
+      ImagesPullCommand(),
       {{"push"},
        "push an image to a remote",
        "[flags] <remote> [<local>]",
@@ -301,22 +313,8 @@ Command ImagesCommand() {
        {BoolFlag({"sync"}, "Synchronously remove image and all associated resources")},
        {},
        Connected(&Remove)},
-      {{"tag"},
-       "tag an image",
-       "[flags] <source_ref> <target_ref> [<target_ref>, ...]",
-       "",
-       {BoolFlag({"force"}, "force target_ref to be created, regardless if it already exists"),
-        BoolFlag({"local"}, "run tag locally rather than through transfer API"),
-        BoolFlag({"skip-reference-check"}, "skip the strict check for reference names")},
-       {},
-       Connected(&Tag)},
-      {{"label"},
-       "set and clear labels for an image",
-       "[flags] <name> [<key>=<value>, ...]",
-       "",
-       {BoolFlag({"replace-all", "r"}, "replace all labels")},
-       {},
-       Connected(&Label)},
+      TagCommand(),
+      LabelCommand(),
       {{"convert"},
        "convert an image",
        "[flags] <source_ref> <target_ref>",
@@ -324,6 +322,7 @@ Command ImagesCommand() {
        {},
        {},
        NotInThisBuild("images convert")},
+      ImagesUsageCommand(),
   };
   return group;
 }

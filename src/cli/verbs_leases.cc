@@ -8,7 +8,8 @@ namespace corten::cli {
 namespace {
 
 Result<int> List(Session& session, const Values& values) {
-  const std::vector<metadata::Lease> leases = TRY(session.leases().List(session.ns(), values.args));
+  const std::vector<metadata::Lease> leases =
+      TRY(session.leases().List(session.ns(), values.args).Context("failed to list leases"));
   Table table(kTight);
   table.Row({"ID", "CREATED AT", "LABELS"});
   for (const metadata::Lease& lease : leases) {
@@ -37,7 +38,7 @@ Result<int> Create(Session& session, const Values& values) {
 }
 
 Result<int> Delete(Session& session, const Values& values) {
-  if (values.args.empty()) return InvalidArgumentError("lease id must be provided");
+  if (values.args.empty()) return values.Help();
   for (size_t i = 0; i < values.args.size(); ++i) {
     const bool wait =
         values.Bool("sync") && i + 1 == values.args.size();  // one collection serves all

@@ -8,7 +8,7 @@ namespace corten::cli {
 namespace {
 
 Result<int> Create(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("please specify a namespace");
+  if (values.Arg(0).empty()) return UnknownError("please specify a namespace");
   TRY(session.namespaces().Create(model::Namespace(values.Arg(0)), ParseLabels(values.args, 1)));
   return 0;
 }
@@ -33,11 +33,10 @@ Result<int> Remove(Session& session, const Values& values) {
   std::optional<Error> first;
   for (const std::string& name : values.args) {
     const Status removed = session.namespaces().Delete(model::Namespace(name));
-    if (removed.ok()) {
+    if (removed.ok() || removed.error().Is(Code::kNotFound)) {  // as the original, which is content
       PrintLine(name);
       continue;
     }
-    if (removed.error().Is(Code::kNotFound)) continue;  // the original is silent here
     log::Error(StrCat("unable to delete ", name), {{"error", removed.error().WireText()}});
     if (!first.has_value())
       first = removed.error().Clone().Context(StrCat("unable to delete ", name));
@@ -47,7 +46,7 @@ Result<int> Remove(Session& session, const Values& values) {
 }
 
 Result<int> Label(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("please specify a namespace");
+  if (values.Arg(0).empty()) return UnknownError("please specify a namespace");
   const model::Labels labels = ParseLabels(values.args, 1);
   metadata::FieldPaths paths;
   for (const auto& [key, value] : labels) paths.push_back(StrCat("labels.", key));

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <set>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/session.h"
+#include "cli/snapshot_verbs.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -54,9 +56,7 @@ Result<int> List(Session& session, const Values& values) {
 
 template <bool kView>
 Result<int> Prepare(Session& session, const Values& values) {
-  if (values.args.empty() || values.args.size() > 2)
-    return InvalidArgumentError("usage: snapshots ", kView ? "view" : "prepare",
-                                " [flags] <key> [<parent>]");
+  if (values.args.empty() || values.args.size() > 2) return values.Help();
   const auto snapshots = TRY(session.Snapshots(values));
   std::vector<model::Mount> mounts;
   if constexpr (kView) {
@@ -71,8 +71,7 @@ Result<int> Prepare(Session& session, const Values& values) {
 }
 
 Result<int> Mounts(Session& session, const Values& values) {
-  if (values.args.size() != 2)
-    return InvalidArgumentError("usage: snapshots mounts <target> <key>");
+  if (values.args.size() != 2) return values.Help();
   const auto snapshots = TRY(session.Snapshots(values));
   const std::vector<model::Mount> mounts = TRY(snapshots->Mounts(values.Arg(1)));
   PrintMounts(values.Arg(0), mounts);
@@ -80,8 +79,7 @@ Result<int> Mounts(Session& session, const Values& values) {
 }
 
 Result<int> Commit(Session& session, const Values& values) {
-  if (values.args.size() != 2)
-    return InvalidArgumentError("usage: snapshots commit <key> <active>");
+  if (values.args.size() != 2) return values.Help();
   const auto snapshots = TRY(session.Snapshots(values));
   TRY(snapshots->Commit(values.Arg(0), values.Arg(1), {RootLabel(), ""}));
   return 0;
@@ -95,7 +93,7 @@ Result<int> Remove(Session& session, const Values& values) {
 }
 
 Result<int> Info(Session& session, const Values& values) {
-  if (values.args.size() != 1) return InvalidArgumentError("usage: snapshots info <key>");
+  if (values.args.size() != 1) return values.Help();
   const auto snapshots = TRY(session.Snapshots(values));
   const snapshot::Info info = TRY(snapshots->Stat(values.Arg(0)));
   std::string out = StrCat("{\n    \"Kind\": ", log::JsonString(snapshot::KindName(info.kind)),
@@ -137,7 +135,6 @@ Result<int> Usage(Session& session, const Values& values) {
 }
 
 Result<int> Label(Session& session, const Values& values) {
-  if (values.Arg(0).empty()) return InvalidArgumentError("please specify a snapshot key");
   const auto snapshots = TRY(session.Snapshots(values));
   snapshot::Info info;
   info.name = values.Arg(0);
@@ -149,26 +146,58 @@ Result<int> Label(Session& session, const Values& values) {
   return 0;
 }
 
-void PrintTree(const std::map<std::string, std::vector<std::string>>& children,
-               const std::string& key, size_t depth) {
-  for (size_t i = 0; i < depth; ++i) Print("  ");
-  Print(depth == 0 ? " " : " \\_ ");
-  PrintLine(key);
+using Children = std::map<std::string, std::vector<std::string>>;
+
+void PrintTree(const Children& children, const std::string& key, size_t depth) {
+  PrintLine(depth == 0 ? StrCat(" ", key) : StrCat(std::string(2 * depth, ' '), "\\_ ", key));
   const auto found = children.find(key);
   if (found == children.end()) return;
   for (const std::string& child : found->second) PrintTree(children, child, depth + 1);
 }
 
+// Roots stand in the order in which they, or a child of theirs, come in the listing.
 Result<int> Tree(Session& session, const Values& values) {
   const auto snapshots = TRY(session.Snapshots(values));
-  std::map<std::string, std::vector<std::string>> children;
-  std::vector<std::string> roots;
+  Children children;
+  std::vector<std::string> mentioned;
+  std::set<std::string> known;
+  std::set<std::string> below;  // what has a parent
+  const auto mention = [&](const std::string& name) {
+    if (known.insert(name).second) mentioned.push_back(name);
+  };
   TRY(snapshots->Walk({}, [&](const snapshot::Info& info) {
-    (info.parent.empty() ? roots : children[info.parent]).push_back(info.name);
+    if (!info.parent.empty()) {
+      mention(info.parent);
+      children[info.parent].push_back(info.name);
+      below.insert(info.name);
+    }
+    mention(info.name);
     return Ok();
   }));
-  for (const std::string& root : roots) PrintTree(children, root, 0);
+  for (const std::string& name : mentioned) {
+    if (!below.contains(name)) PrintTree(children, name, 0);
+  }
   return 0;
+}
+
+Command MountsCommand() {
+  return {{"mounts", "m", "mount"},
+          "mount gets mount commands for the snapshots",
+          "<target> <key>",
+          "",
+          {BoolFlag({"temp"}, "mount temporarily")},
+          {},
+          Connected(&Mounts)};
+}
+
+Command UsageCommand() {
+  return {{"usage"},
+          "usage snapshots",
+          "[flags] [<key>, ...]",
+          "",
+          {BoolFlag({"b"}, "display size in bytes")},
+          {},
+          Connected(&Usage)};
 }
 
 }  // namespace
@@ -189,22 +218,10 @@ Command SnapshotsCommand() {
        {},
        {},
        Connected(&Commit)},
-      {{"diff"},
-       "get the diff of two snapshots. the default second snapshot is the first snapshot's parent.",
-       "[flags] <idA> [<idB>]",
-       "",
-       {},
-       {},
-       NotInThisBuild("snapshots diff")},
+      SnapshotsDiffCommand(),
       {{"info"}, "get info about a snapshot", "<key>", "", {}, {}, Connected(&Info)},
       {{"list", "ls"}, "list snapshots", "", "", {}, {}, Connected(&List)},
-      {{"mounts", "m", "mount"},
-       "mount gets mount commands for the snapshots",
-       "<target> <key>",
-       "",
-       {BoolFlag({"temp"}, "mount temporarily")},
-       {},
-       Connected(&Mounts)},
+      MountsCommand(),
       {{"prepare"},
        "prepare a snapshot from a committed snapshot",
        "[flags] <key> [<parent>]",
@@ -227,20 +244,8 @@ Command SnapshotsCommand() {
        {},
        Connected(&Label)},
       {{"tree"}, "display tree view of snapshot branches", "", "", {}, {}, Connected(&Tree)},
-      {{"unpack"},
-       "unpack applies layers from a manifest to a snapshot",
-       "[flags] <digest>",
-       "",
-       {},
-       {},
-       NotInThisBuild("snapshots unpack")},
-      {{"usage"},
-       "usage snapshots",
-       "[flags] [<key>, ...]",
-       "",
-       {BoolFlag({"b"}, "display size in bytes")},
-       {},
-       Connected(&Usage)},
+      SnapshotsUnpackCommand(),
+      UsageCommand(),
       {{"view"},
        "create a read-only snapshot from a committed snapshot",
        "[flags] <key> [<parent>]",

@@ -1,10 +1,13 @@
 #include "client/connection.h"
 
 #include <absl/synchronization/mutex.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cerrno>
 
+#include "base/fd.h"
 #include "wire/status.h"
 
 namespace corten::client {
@@ -30,6 +33,22 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& path) {
   return grpc::CreateCustomChannel(StrCat("unix:", path), grpc::InsecureChannelCredentials(),
                                    arguments);
 }
+
+// Whether somebody listens, without waiting for an answer.
+Status Knock(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return Ok();  // gRPC says it better
+  path.copy(address.sun_path, path.size());
+  const Fd socket_fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket_fd.valid()) return ErrnoError(errno, "socket");
+  if (connect(socket_fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+      errno == EAGAIN || errno == EINPROGRESS)
+    return Ok();
+  Error error = ErrnoError(errno, "dial unix ", path, ": connect");
+  if (error.Is(Code::kPermissionDenied)) return error;
+  return std::move(error).WithCode(Code::kUnavailable);
+}
 }  // namespace
 
 Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& options) {
@@ -41,6 +60,7 @@ Result<std::shared_ptr<Connection>> Connection::Open(const ConnectOptions& optio
         StrCat("cannot access socket ", path, ": ", ErrnoError(errno, "stat ", path).text()),
         errno);
   }
+  TRY(Knock(path));
   std::shared_ptr<grpc::Channel> channel = MakeChannel(path);
   const auto limit = std::chrono::system_clock::now() + options.connect_timeout;
   if (!channel->WaitForConnected(limit)) {
@@ -67,6 +87,12 @@ void Connection::Prepare(grpc::ClientContext* context, const model::Scope& scope
 
 Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return Ok();
+  // A text that says its code twice is told as it is: the daemons do so, and scripts know it.
+  const Code code = wire::ErrorFromStatus(static_cast<int32_t>(status.error_code()), "").code();
+  const std::string_view marker = CodeMarker(code);
+  if (code != Code::kUnknown &&
+      status.error_message().ends_with(StrCat(": ", marker, ": ", marker)))
+    return Error(code, status.error_message());
   return wire::ErrorFromStatus(static_cast<int32_t>(status.error_code()), status.error_message());
 }
 

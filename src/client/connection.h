@@ -26,8 +26,9 @@ struct ConnectOptions {
 
 class Connection {
  public:
-  // Waits until the daemon answers. kNotFound: no such socket (the text names it); kUnavailable:
-  // nobody listens; kDeadlineExceeded.
+  // Waits until the daemon answers. kNotFound: no such socket (the text names it); at once, with
+  // errno: nobody listens (kUnavailable), kPermissionDenied; kUnavailable without errno: no answer
+  // in time.
   static Result<std::shared_ptr<Connection>> Open(const ConnectOptions& options);
   // Connects when it is first used, and again whenever it has to, with a pause of at most 3 s
   // between attempts. While nobody answers, calls are kUnavailable. `connect_timeout` means

@@ -22,7 +22,8 @@ constexpr int32_t kWindow = 1 << 20;    // granted at once: few turns for a long
 std::string DrawId(std::string_view prefix) {
   unsigned char raw[12] = {};
   (void)!getrandom(raw, sizeof(raw), 0);  // a clash is answered with "already exists"
-  return StrCat(prefix, "-", Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw))));
+  return StrCat(prefix, "-",
+                Hex(std::string_view(reinterpret_cast<const char*>(raw), sizeof(raw))));
 }
 
 model::Any Wrap(const google::protobuf::Message& message) {

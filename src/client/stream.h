@@ -1,8 +1,8 @@
 // A named stream of the daemon's streaming service, and bytes over it.
 //
 // The client names a stream, opens it, and tells the name to another call (Transfer), which then
-// uses the other end. Bytes travel with a window that the receiver grants; there is no error message in
-// the protocol, so a sender that breaks cancels its stream.
+// uses the other end. Bytes travel with a window that the receiver grants; there is no error
+// message in the protocol, so a sender that breaks cancels its stream.
 //
 // Threads: Send and Receive each by one thread at a time, which may be two; Cancel any.
 // Source: streaming service and byte streams of containerd 2.3.
@@ -41,8 +41,8 @@ class Stream {
   std::unique_ptr<Call> call_;
 };
 
-// Sends everything from `source` within the window that the other end grants, then ends sending. Errors of
-// `source` (the stream is cancelled); kUnavailable: the daemon took no more.
+// Sends everything from `source` within the window that the other end grants, then ends sending.
+// Errors of `source` (the stream is cancelled); kUnavailable: the daemon took no more.
 Status SendBytes(Stream& stream, diff::ByteSource& source);
 // Writes everything that comes to `sink`, until the stream ends. Errors of `sink` (the stream is
 // cancelled).

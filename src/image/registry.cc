@@ -323,6 +323,33 @@ Result<model::Descriptor> Registry::Resolve() {
   return NotFoundError("no resolve hosts");
 }
 
+Result<model::Descriptor> Registry::FindBlob(const model::Digest& digest,
+                                             const std::string& media_type) {
+  Ask ask;
+  ask.method = "HEAD";
+  const bool document = model::IsManifestType(media_type) || model::IsIndexType(media_type);
+  ask.path = StrCat(document ? "manifests/" : "blobs/", digest.str());
+  ask.accept = media_type.empty() ? std::string("*/*") : StrCat(media_type, ", */*");
+  std::optional<Error> first;
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    if (!hosts_[i].can_pull) continue;
+    const Result<Answer> answer = Do(i, ask);
+    if (answer.ok() && answer->response->status() < 300) {
+      model::Descriptor out;
+      out.digest = digest;
+      out.media_type = media_type.empty() ? MediaTypeOf(*answer->response) : media_type;
+      out.size = ToSize(answer->response->Header("content-length"));
+      return out;
+    }
+    if (first.has_value()) continue;
+    first = answer.ok() ? UnknownError("unexpected HEAD status code ", RedactUrl(answer->url), ": ",
+                                       answer->response->StatusText())
+                        : answer.error().Clone();
+  }
+  if (first.has_value()) return AsTold(std::move(*first));
+  return NotFoundError("no fetch hosts");
+}
+
 Result<Registry::Answer> Registry::OpenAt(size_t index, const model::Descriptor& blob,
                                           int64_t offset) {
   Ask ask;

@@ -50,6 +50,11 @@ class Registry {
   // kUnavailable: no host could be reached.
   Result<model::Descriptor> Resolve();
 
+  // Media type and size of the blob of this digest in the reference's repository, asked for as a
+  // blob or, where `media_type` is a manifest's, as a manifest. kUnknown `unexpected HEAD status
+  // code URL: ...` and, as Resolve, others.
+  Result<model::Descriptor> FindBlob(const model::Digest& digest, const std::string& media_type);
+
   // The bytes of a blob from `offset` on: exactly up to its size, or an error of some Read. The
   // digest is not checked. kNotFound: no host has it; kInvalidArgument: empty descriptors; others
   // as Resolve.

@@ -1,0 +1,115 @@
+#include "cli/image_journeys.h"
+
+#include <algorithm>
+
+#include "cli/fetch_view.h"
+#include "image/unpack.h"
+
+namespace corten::cli {
+
+namespace {
+
+constexpr int kMaxDepth = 16;  // of nested indices
+
+Status AddPlatforms(content::Store& content, const model::Descriptor& target, int depth,
+                    std::vector<model::Platform>* out) {
+  if (depth > kMaxDepth)
+    return InvalidArgumentError("index ", target.digest.str(), ": nested too deeply");
+  if (model::IsManifestType(target.media_type)) {
+    const Result<model::Platform> platform = image::PlatformOf(content, target);
+    if (platform.ok() && std::find(out->begin(), out->end(), *platform) == out->end())
+      out->push_back(*platform);
+    return Ok();  // one that is not here, or is no image, has none
+  }
+  const std::vector<model::Descriptor> children = TRY(image::Children(content, target));
+  for (const model::Descriptor& child : children) TRY(AddPlatforms(content, child, depth + 1, out));
+  return Ok();
+}
+
+}  // namespace
+
+image::Transfers RemoteJourneys(Session& session, const std::string& snapshotter,
+                                int max_downloads) {
+  image::TransferOptions options;
+  options.stores = &session.stores();
+  options.images = &session.images();
+  options.leases = &session.leases();
+  options.make_differ = [connection = session.connection()](const model::Scope& scope) {
+    return client::RemoteDiffer(connection, scope);
+  };
+  options.unpack = {{model::HostPlatform(), snapshotter, /*can_rebase=*/nullptr}};
+  if (max_downloads > 0) options.max_downloads = max_downloads;
+  return image::Transfers(std::move(options));
+}
+
+Status FetchImage(Session& session, const model::Scope& scope, const std::string& reference,
+                  const image::RegistryOptions& registry, const image::StoreRequest& request,
+                  int max_downloads) {
+  FetchView view(reference);
+  const Status pulled = RemoteJourneys(session, "", max_downloads)
+                            .Pull(scope, reference, registry, request,
+                                  [&](const image::Progress& told) { view.Told(told); }, {});
+  view.Finish(pulled.ok());
+  if (pulled.ok()) return Ok();
+  constexpr std::string_view kOurs = "failed to resolve image: ";
+  std::string text = pulled.error().text();
+  if (text.starts_with(kOurs)) {
+    text =
+        StrCat("failed to resolve reference ", Quoted(reference), ": ", text.substr(kOurs.size()));
+  }
+  return Error(pulled.error().code(), std::move(text));
+}
+
+Result<std::vector<model::Platform>> PlatformsUnder(content::Store& content,
+                                                    const model::Descriptor& target) {
+  std::vector<model::Platform> out;
+  TRY(AddPlatforms(content, target, 0, &out));
+  return out;
+}
+
+Error OpenError(int err, const std::string& path) {
+  return ErrnoError(err, "open ", path).WithCode(Code::kUnknown);
+}
+
+Result<ImageParts> PartsOf(content::Store& content, const model::Descriptor& target,
+                           const model::Platform& platform) {
+  ImageParts out;
+  out.descriptor = TRY(image::SelectManifest(content, target, platform));
+  const std::string manifest =
+      TRY(content::ReadBlob(content, out.descriptor.digest, image::kMaxDocument));
+  out.manifest = TRY(image::ParseManifest(manifest));
+  const std::string config =
+      TRY(content::ReadBlob(content, out.manifest.config.digest, image::kMaxConfig));
+  out.config = TRY(image::ParseConfig(config));
+  return out;
+}
+
+Result<std::string> UnpackParts(Session& session, const model::Scope& scope,
+                                const ImageParts& parts, const std::string& snapshotter,
+                                bool sync_fs) {
+  const std::unique_ptr<content::Store> content = session.stores().Content(scope);
+  const std::unique_ptr<snapshot::Snapshotter> snapshots =
+      TRY(session.stores().Snapshots(scope, snapshotter));
+  const std::unique_ptr<diff::Differ> differ = client::RemoteDiffer(session.connection(), scope);
+  image::Unpacking unpacking;
+  unpacking.content = content.get();
+  unpacking.snapshots = snapshots.get();
+  unpacking.snapshotter = snapshotter;
+  unpacking.differ = differ.get();
+  unpacking.sync_fs = sync_fs;
+  return image::Unpack(unpacking, parts.manifest, parts.config);
+}
+
+Result<std::vector<model::Platform>> PlatformsOf(const Values& values) {
+  std::vector<model::Platform> out;
+  if (values.Bool("all-platforms")) return out;
+  for (const std::string& text : values.List("platform")) {
+    if (text.empty()) continue;
+    model::Platform platform = TRY(model::ParsePlatform(text));
+    out.push_back(std::move(platform));
+  }
+  if (out.empty()) out.push_back(model::HostPlatform());
+  return out;
+}
+
+}  // namespace corten::cli

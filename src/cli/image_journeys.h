@@ -1,0 +1,49 @@
+// What the image verbs share: journeys over this daemon's stores, and images unpacked. One thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/session.h"
+#include "image/manifest.h"
+#include "image/transfers.h"
+
+namespace corten::cli {
+
+// The journeys of images with the daemon's stores on the other end of the connection. The session
+// must outlive them. `max_downloads`: at once; 0: as the library has it.
+image::Transfers RemoteJourneys(Session& session, const std::string& snapshotter,
+                                int max_downloads = 0);
+
+// Fetches what `request` wants from a registry and writes its name, with a table of the progress.
+// Nothing is unpacked. Errors as image::Transfers::Pull, with the texts of ctr's own fetcher.
+Status FetchImage(Session& session, const model::Scope& scope, const std::string& reference,
+                  const image::RegistryOptions& registry, const image::StoreRequest& request,
+                  int max_downloads);
+
+// Each platform once that a manifest under `target` is for, in the order of the index.
+Result<std::vector<model::Platform>> PlatformsUnder(content::Store& content,
+                                                    const model::Descriptor& target);
+
+// An image's manifest for `platform`, as parsed, and its configuration.
+struct ImageParts {
+  model::Descriptor descriptor;
+  image::Manifest manifest;
+  image::ImageConfig config;
+};
+Result<ImageParts> PartsOf(content::Store& content, const model::Descriptor& target,
+                           const model::Platform& platform);
+
+// The image's layers as a chain of snapshots. Returns the chain's name; "": no layers.
+Result<std::string> UnpackParts(Session& session, const model::Scope& scope,
+                                const ImageParts& parts, const std::string& snapshotter,
+                                bool sync_fs = false);
+
+// `open PATH: no such file or directory`.
+Error OpenError(int err, const std::string& path);
+
+// The platforms that flags --platform and --all-platforms ask for; this machine's if they say
+// nothing, none for all. kInvalidArgument.
+Result<std::vector<model::Platform>> PlatformsOf(const Values& values);
+
+}  // namespace corten::cli
