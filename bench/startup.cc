@@ -15,6 +15,12 @@ const char* const kDefaultsSuffix = "  every plugin on: ";
 void ColdStart(Run& run, const Candidate& candidate, DaemonConfig config, const Figure& figure) {
   const std::unique_ptr<Daemon> daemon = run.Start(candidate, config);
   run.report().Add(figure, daemon->name(), daemon->start_ms());
+  run.report().Add(
+      {figure.row,
+       StrCat("  CPU until then, ", figure.what.substr(figure.what.find_first_not_of(' '))),
+       "ms",
+       {}},
+      daemon->name(), daemon->group().UsageMs());
 }
 
 void AddIdle(Run& run, const Daemon& daemon, const std::string& prefix, bool with_goal) {
