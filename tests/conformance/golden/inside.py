@@ -17,7 +17,9 @@ def main():
     work, program, ctr, version, result, steps_file = sys.argv[1:]
     stage.prepare(work)
     registry = stage.start_registry("busybox", "multi", "many-gzip", "odd")
-    environment = {**stage.client_environment(ctr), "CONTAINERD_NAMESPACE": "golden", "REG": registry,
+    # For set-up: what a list does not judge is done by the same program on both sides.
+    reference = os.path.join(stage.PEERS, "ctr")
+    environment = {**stage.client_environment(ctr), "CONTAINERD_NAMESPACE": "golden", "REG": registry, "REFERENCE": reference,
                    "L": "--local" if version == "2.3" else ""}
     player = scenario.Player(f"{stage.BASE}/client", environment)
     daemon = stage.Daemon(program, os.path.join(work, "daemon.log"))
