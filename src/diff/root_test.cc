@@ -8,11 +8,13 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <random>
 
 #include "base/hash.h"
 #include "base/spawn.h"
 #include "base/strcat.h"
+#include "base/test_trace.h"
 #include "content/fake_store.h"
 #include "diff/apply.h"
 #include "diff/compare.h"
@@ -292,11 +294,21 @@ TEST_F(RootTree, AFullFilesystemIsAClearErrorAndIsUnmounted) {
   EXPECT_TRUE(temp.Open().List()->empty());
 }
 
-TEST_F(RootTree, SyncReachesTheFilesystem) {
+// Run by the next one under strace.
+TEST_F(RootTree, DISABLED_AppliesWithSync) {
   const TempTree tree;
   ApplyOptions options;
   options.sync_fs = true;
   EXPECT_TRUE(Apply(Bind(tree.path()), Archive().File("f", "x").Finish(), options).ok());
+}
+TEST_F(RootTree, SyncReachesTheFilesystem) {
+  const TempTree temp;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  const auto calls = TraceCalls(
+      {self, "--gtest_also_run_disabled_tests", "--gtest_filter=RootTree.DISABLED_AppliesWithSync"},
+      "syncfs", temp / "log");
+  ASSERT_TRUE(calls.ok()) << calls.error().text();
+  EXPECT_LT(FindCall(*calls, 0, "syncfs(", {}), calls->size());
 }
 
 // --- properties

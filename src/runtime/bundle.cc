@@ -124,6 +124,13 @@ Result<std::string> Bundle::ReadSpec() const {
   return ReadFileAt(path_ + "/config.json", kMaxSpec);
 }
 
+Status Bundle::MarkDeleted() const {
+  const Dir dir = TRY(Dir::Open(path_));
+  return ReplaceFile(dir, "deleted", "", 0600, FileReplacer::Durable::kNo);
+}
+
+bool Bundle::Deleted() const { return access((path_ + "/deleted").c_str(), F_OK) == 0; }
+
 bool Bundle::JoinedSandbox() const { return access((path_ + "/sandbox").c_str(), F_OK) == 0; }
 
 Result<Fd> Bundle::OpenLog() const {

@@ -54,6 +54,9 @@ class Bundle {
   Result<Endpoint> ReadEndpoint() const;
   Result<std::string> ReadSpec() const;  // kNotFound: made without a spec
   bool JoinedSandbox() const;            // has the file `sandbox`
+  // The file `deleted`: the shim has answered Delete, and ends only after it has told everything.
+  Status MarkDeleted() const;
+  bool Deleted() const;
   // Opens the log fifo for reading and (so that it never ends) writing, non-blocking. Makes it if
   // it is missing.
   Result<Fd> OpenLog() const;

@@ -143,6 +143,7 @@ Status Creation::StartShim() {
   Result<std::string> binary = core->ResolveShim(runtime);
   if (!binary.ok()) return std::move(binary).TakeError().Context("failed to resolve runtime path");
   link.binary = std::move(*binary);
+  link.keeps_events = core->starter.IsOwn(link.binary);
   TRY(bundle.WriteShimBinary(link.binary));
   TRY(core->logs.Watch(bundle));
   // A shim of the same name that was told to end must not be joined while it does.

@@ -195,6 +195,7 @@ Outcome Revival::Evict() {
     return Outcome::kDead;  // its shim died: that is being cleaned up
   pb::DeleteResponse answer;
   if (!removed.ok() || !answer.ParseFromString(*removed)) return Bury();
+  if (link_.keeps_events) (void)bundle_.MarkDeleted();  // as in FinishDelete
   core_.LetGo(key_, link_.shim, link_.joined_sandbox);
   core_.logs.Forget(key_);
   (void)core_.bundles.Remove(key_);  // as in Bury
@@ -209,10 +210,12 @@ Outcome Revival::Bury() {
                             ? ExitInfo{}
                             : core_.DeleteDead(bundle_, link_.binary);
   FAILPOINT("runtime.recover.deleted");
+  // Its shim answered a Delete and ended after the daemon had taken its events.
+  const bool told = link_.keeps_events && bundle_.Deleted();
   (void)UnmountRootfs(bundle_.rootfs());  // tried again by Remove
   core_.loop.RunSync([&] {
     const TaskTable::Untold untold = core_.table.Bury(key_, exit);
-    if (!FAILPOINT_SKIPS("runtime.recover.tell")) core_.Publish(untold);
+    if (!told && !FAILPOINT_SKIPS("runtime.recover.tell")) core_.Publish(untold);
   });
   FAILPOINT("runtime.recover.told");
   if (link_.shim != nullptr) {

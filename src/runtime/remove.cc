@@ -72,6 +72,8 @@ void Tasks::Core::FinishDelete(const TaskKey& task, const TaskLink& link, Result
     const ExitInfo exit = CleanDead(task, link);
     return done(exit);
   }
+  // Before the shim ends: the next daemon would take it for one that died, and tell the exit again.
+  if (answer.ok() && link.keeps_events) (void)bundles.At(task).MarkDeleted();
   LetGo(task, link.shim, link.joined_sandbox);
   FAILPOINT("runtime.delete.shut_down");
   logs.Forget(task);

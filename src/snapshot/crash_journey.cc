@@ -1,6 +1,6 @@
 // The program that snapshot_crash_test kills: one journey through the overlay driver, telling on
-// standard output what it has been promised. Usage: snapshot_crash_journey ROOT. It can be run
-// again on the same root.
+// standard output what it has been promised. Usage: snapshot_crash_journey ROOT [sync]. It can be
+// run again on the same root. `sync`: commits flush what was written into the tree.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -42,8 +42,9 @@ Status Layer(Driver& driver, const std::string& name, const std::string& parent)
   return Ok();
 }
 
-Status Journey(const std::string& root) {
+Status Journey(const std::string& root, bool sync) {
   overlay::Config config;
+  config.sync_commit = sync;
   config.root = root;
   const std::unique_ptr<Driver> driver = TRY(overlay::Open(config));
   TRY(Layer(*driver, "base", ""));
@@ -67,8 +68,8 @@ Status Journey(const std::string& root) {
 }  // namespace corten::snapshot
 
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
-  const corten::Status done = corten::snapshot::Journey(argv[1]);
+  if (argc < 2 || argc > 3) return 2;
+  const corten::Status done = corten::snapshot::Journey(argv[1], argc == 3);
   if (done.ok()) return 0;
   fprintf(stderr, "%s\n", done.error().text().c_str());
   return 1;

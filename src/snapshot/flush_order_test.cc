@@ -37,6 +37,17 @@ TEST_F(SnapshotFlushOrderTest, TreesAreListedBeforeTheirRows) {
   }
 }
 
+TEST_F(SnapshotFlushOrderTest, ACommitThatSyncsFlushesTheTreeBeforeTheRow) {
+  const auto calls = TraceCalls({CORTEN_CRASH_JOURNEY, temp_.Path("synced"), "sync"},
+                                "syncfs,fdatasync,write", temp_.Path("log"));
+  ASSERT_TRUE(calls.ok()) << calls.error().text();
+  const size_t asked = FindCall(*calls, 0, "write(1<", {"gone making-base"});
+  const size_t flushed = FindCall(*calls, asked, "syncfs(", {"/snapshots>"});
+  const size_t row = FindCall(*calls, asked, "fdatasync(", {"/metadata.db>"});
+  ASSERT_LT(row, calls->size());
+  EXPECT_LT(flushed, row);
+}
+
 TEST_F(SnapshotFlushOrderTest, ATreeGoesAfterItsRow) {
   const size_t asked = FindCall(calls_, 0, "write(1<", {"gone view"});
   const size_t deleted = FindCall(calls_, asked, "unlinkat(", {"/snapshots>", "AT_REMOVEDIR"});

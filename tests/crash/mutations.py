@@ -3,8 +3,10 @@
 
 Usage: mutations.py [NAME...]      needs root and a build with failpoints; CORTEN_BUILD names the build directory.
 Each line of mutations.txt names a step and a suite. The suite must pass as it is, and fail with CORTEN_SKIP=NAME.
+Every name that src/ can leave out must be listed.
 """
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +21,17 @@ def steps():
     with open(os.path.join(HERE, "mutations.txt"), encoding="utf-8") as f:
         lines = [line.split() for line in f if line.strip() and not line.startswith("#")]
     return [(line[0], line[1:]) for line in lines]
+
+
+def unlisted(listed):
+    """Steps that src/ can leave out and nobody tries, and the other way round."""
+    there = set()
+    for directory, _, names in os.walk(os.path.join(TOP, "src")):
+        for name in names:
+            if name.endswith((".cc", ".h")) and name != "failpoint.h":
+                with open(os.path.join(directory, name), encoding="utf-8") as f:
+                    there |= set(re.findall(r'FAILPOINT_SKIPS\("([a-z_.]+)"\)', f.read()))
+    return there ^ listed
 
 
 def run(suite, skip):
@@ -38,6 +51,9 @@ def run(suite, skip):
 def main():
     chosen = [step for step in steps() if len(sys.argv) == 1 or step[0] in sys.argv[1:]]
     failed, whole = 0, {}
+    odd = unlisted({name for name, _ in steps()})
+    failed += bool(odd)
+    print("ok mutations.txt lists every step that can be left out" if not odd else f"not ok mutations.txt and src/ differ: {odd}", flush=True)
     for name, suite in chosen:
         began, words = time.monotonic(), " ".join(suite)
         if words not in whole:

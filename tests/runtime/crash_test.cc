@@ -94,6 +94,10 @@ TEST_P(CrashInLife, LeavesATaskThatWorksOrNothing) {
   ASSERT_NO_FATAL_FAILURE(KillDaemonAt(point));
   const TaskKey task = AddContainer("c1", {"sleep", "1000"});
   (void)Reopen();
+  if (Own() && point == "runtime.delete.shut_down") {
+    EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 0u)
+        << "the killed daemon had told it and acknowledged it";
+  }
   ExpectWholeOrGone(task);
   EXPECT_TRUE(Create(task).ok()) << "the name is free";
 }
