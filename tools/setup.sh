@@ -10,7 +10,7 @@ build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-com
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
   libfuse3-dev fuse3
   runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
-fuzz="clang-19 libclang-rt-19-dev"
+fuzz="clang-19 libclang-rt-19-dev clang-tidy-19"
 demo="runc busybox-static python3 zstd"
 
 case "${1:-all}" in
