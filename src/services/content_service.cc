@@ -124,7 +124,8 @@ class ContentService final : public wire_api::Content::CallbackService {
               state->start);  // Wire: counts from the start of this read, as in the original
           state->at += static_cast<int64_t>(got);
           return true;
-        });
+        },
+        Stream::Blocking::kAlways, Stream::Filled::kReused);
   }
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,

@@ -107,7 +107,7 @@ class EventsService final : public wire_api::Events::CallbackService {
   grpc::ServerUnaryReactor* Publish(grpc::CallbackServerContext* context,
                                     const wire_api::PublishRequest* request,
                                     google::protobuf::Empty*) override {
-    return UnaryInNamespace(context, executors_.quick, [this, request](const model::Scope& scope) {
+    return UnaryAtOnce(context, [&](const model::Scope& scope) {
       return exchange_->Publish(scope.ns, request->topic(), FromProto(request->event()));
     });
   }

@@ -82,8 +82,9 @@ grpc::ServerUnaryReactor* UnaryLater(grpc::CallbackServerContext* context, Work 
   }
   return reactor;
 }
-// For one row of the database, which is read from its mapping and never waits for a writer: `work`
-// is Status(const model::Scope&), in the reaction. Two changes of thread cost more than the row.
+// For what is in memory: an event on its way to the subscribers' queues, one row of the database,
+// which is read from its mapping and never waits for a writer. `work` is
+// Status(const model::Scope&), in the reaction: two changes of thread would cost more than it does.
 template <typename Work>
 grpc::ServerUnaryReactor* UnaryAtOnce(grpc::CallbackServerContext* context, Work work) {
   return UnaryLater(context,
@@ -100,13 +101,17 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   // kFirstCall: only the first call blocks (it gathers everything); the others run in the reaction
   // itself.
   enum class Blocking { kAlways, kFirstCall };
-  static PullStream* Start(Executor* executor, Next next, Blocking blocking = Blocking::kAlways) {
-    auto* stream = new PullStream(executor, std::move(next), blocking);
+  // kReused: `next` is given the message as it filled it the last time. Clearing a large string
+  // means writing zeros over it when it grows again.
+  enum class Filled { kAnew, kReused };
+  static PullStream* Start(Executor* executor, Next next, Blocking blocking = Blocking::kAlways,
+                           Filled filled = Filled::kAnew) {
+    auto* stream = new PullStream(executor, std::move(next), blocking, filled);
     stream->Pull();
     return stream;
   }
   static PullStream* Fail(const Error& error) {
-    auto* stream = new PullStream(nullptr, {}, Blocking::kAlways);
+    auto* stream = new PullStream(nullptr, {}, Blocking::kAlways, Filled::kAnew);
     stream->Finish(ToGrpc(error));
     return stream;
   }
@@ -123,8 +128,8 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   void OnDone() override { delete this; }
 
  private:
-  PullStream(Executor* executor, Next next, Blocking blocking)
-      : executor_(executor), next_(std::move(next)), blocking_(blocking) {}
+  PullStream(Executor* executor, Next next, Blocking blocking, Filled filled)
+      : executor_(executor), next_(std::move(next)), blocking_(blocking), filled_(filled) {}
   void Pull() {
     const Status accepted = executor_->Submit([this] { Step(); });
     if (!accepted.ok()) this->Finish(ToGrpc(accepted.error()));
@@ -132,7 +137,7 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   void Step() {
     if (canceled_)
       return this->Finish(grpc::Status(grpc::StatusCode::CANCELLED, "context canceled"));
-    message_.Clear();
+    if (filled_ == Filled::kAnew) message_.Clear();
     const Result<bool> more = next_(&message_);
     if (!more.ok()) return this->Finish(ToGrpc(more.error()));
     if (!*more) return this->Finish(grpc::Status::OK);
@@ -141,6 +146,7 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   Executor* executor_;
   Next next_;
   const Blocking blocking_;
+  const Filled filled_;
   Message message_;
   std::atomic<bool> canceled_{false};
 };
