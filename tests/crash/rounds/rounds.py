@@ -5,7 +5,7 @@ Usage: rounds.py [--rounds N] [--workers N] [--seed N]      needs root; CORTEN_B
 
 Load: WORKERS clients in loops: lifecycles (`run --rm`), execs into the keepers, pull and rmi, import and rmi. In each round the
 daemon is killed once at a seeded moment; while it is down a container of that round and an exec in a keeper are killed too.
-After each round: the keepers run with the same process; the containers that ended before and meanwhile are stopped.
+After each round: the keepers run with the same process; the containers that ended before and meanwhile have exited.
 In the end: no container, mount, shim, cgroup, network namespace, bundle, socket, lease, ingest, blob or snapshot is left, in rows
 or on the disk; bbolt finds every database sound. And exits: the daemon notes each event that it hands to its subscribers, and each
 acknowledgement that it gives a shim. Every process whose start was told has its exit told; no exit is told twice by one daemon;
@@ -174,8 +174,8 @@ class Play:
         alive = {name: containers.get(name, {}).get("pid") for name in self.keepers}
         ended = [containers.get(name, {}).get("status") for name in [*(name for name, _, _ in mortals[:1]), f"early{turn}"]]
         self.nets |= {net_of(c["pid"]) for c in containers.values() if c["pid"]} - {net_of(os.getpid()), None}
-        right = started and alive == self.keepers and set(ended) == {"stopped"}
-        check(right, f"round {turn}: killed after {delay:.3f} s, back after {took:.2f} s, keepers live, the others are stopped",
+        right = started and alive == self.keepers and set(ended) == {"exited"}
+        check(right, f"round {turn}: killed after {delay:.3f} s, back after {took:.2f} s, keepers live, the others have exited",
               f"started {started}, {alive} instead of {self.keepers}, ended {ended}")
         self.stage.remove_containers(keep=self.keepers)
 
