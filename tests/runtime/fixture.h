@@ -48,7 +48,8 @@ class FakeContainers final : public metadata::ContainerStore {
 // Everything that was published, in order; tests wait for what they expect.
 class EventRecorder {
  public:
-  explicit EventRecorder(events::Exchange& exchange);
+  // `ordered`: the shim under test tells an exit before the delete that follows it.
+  EventRecorder(events::Exchange& exchange, bool ordered);
   // Waits until `count` task events of `kind` for `process` have been seen; false after 20 s.
   bool Await(TaskEvent::Kind kind, const ProcessKey& process, size_t count = 1);
   size_t Count(TaskEvent::Kind kind, const ProcessKey& process);
@@ -57,6 +58,7 @@ class EventRecorder {
 
  private:
   void Drain();
+  const bool ordered_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<TaskEvent> seen_;

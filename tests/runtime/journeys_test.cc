@@ -39,6 +39,7 @@ TEST_F(Journeys, AContainerLivesFromCreateToDelete) {
   EXPECT_EQ(deleted->pid, *pid);
   EXPECT_FALSE(BundleExists(task));
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}));
   EXPECT_EQ(events_->Story(task),
             (std::vector<std::string>{"create", "start", "exit=7", "delete"}));
   EXPECT_EQ(State({task, {}}).error().WireText(), "task c1 not found");
@@ -234,6 +235,7 @@ TEST_F(Journeys, TheSameNameCanBeUsedAgainAtOnce) {
     ASSERT_TRUE(deleted.ok()) << i << ": " << deleted.error().text();
   }
   EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}, 5));
+  EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}, 5));
   EXPECT_EQ(events_->Count(TaskEvent::Kind::kExit, {task, {}}), 5u);
 }
 
@@ -260,6 +262,7 @@ TEST_F(Journeys, TwentyLifecyclesAtOnceEachTellOneOfEverything) {
   for (int i = 0; i < 20; ++i) {
     const TaskKey& task = keys[static_cast<size_t>(i)];
     EXPECT_TRUE(events_->Await(TaskEvent::Kind::kDelete, {task, {}}));
+    EXPECT_TRUE(events_->Await(TaskEvent::Kind::kExit, {task, {}}));
     EXPECT_EQ(events_->Story(task),
               (std::vector<std::string>{"create", "start", "exit=" + std::to_string(i), "delete"}));
   }
