@@ -26,12 +26,21 @@ const Flag* FindFlag(const std::vector<Flag>& flags, std::string_view name) {
   return nullptr;
 }
 
+bool IsDigits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// How a flag is written: "-t", "--time". The ctr tree's errors have one dash for both.
+std::string Dashed(std::string_view name, bool ctr) {
+  return StrCat(ctr || name.size() == 1 ? "-" : "--", name);
+}
+
 // Whether `text` can be a value of this kind; the words of the error are those of Go's flag
-// package.
-Status CheckValue(const Flag& flag, const std::string& text) {
+// package in the ctr tree.
+Status CheckValue(const Flag& flag, const std::string& text, bool ctr) {
   const auto bad = [&](std::string_view why) {
-    return InvalidArgumentError("invalid value ", Quoted(text), " for flag -", flag.names[0], ": ",
-                                why);
+    return InvalidArgumentError("invalid value ", Quoted(text), " for flag ",
+                                Dashed(flag.names[0], ctr), ": ", why);
   };
   char* end = nullptr;
   switch (flag.kind) {
@@ -51,7 +60,8 @@ Status CheckValue(const Flag& flag, const std::string& text) {
       (void)strtod(text.c_str(), &end);
       return text.empty() || *end != 0 ? Status(bad("parse error")) : Ok();
     case FlagKind::kDuration:
-      return ParseDuration(text).ok() ? Ok() : Status(bad("parse error"));
+      if (ParseDuration(text).ok()) return Ok();
+      return bad(ctr ? "parse error" : "want a time such as 10s, 500ms or 1m30s");
     case FlagKind::kString:
     case FlagKind::kList:
       break;
@@ -172,10 +182,12 @@ class Parser {
   }
 
  private:
+  bool IsCtr() const { return root_.names[0] == "ctr"; }
+
   int Fail(const Error& error) const {
     // People are told what is wrong with their words; the code's name adds nothing to that.
-    const bool plain = root_.names[0] != "ctr" &&
-                       (error.Is(Code::kInvalidArgument) || error.Is(Code::kFailedPrecondition));
+    const bool plain =
+        !IsCtr() && (error.Is(Code::kInvalidArgument) || error.Is(Code::kFailedPrecondition));
     (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(),
                   plain ? error.text().c_str() : error.WireText().c_str());
     return 1;
@@ -183,13 +195,13 @@ class Parser {
 
   // The ctr tree shows everything, as the original; elsewhere a hint is enough.
   int WrongUsage(const Command& command, const std::string& path, const Error& error) const {
-    if (root_.names[0] == "ctr") {
+    if (IsCtr()) {
       (void)printf("Incorrect Usage: %s\n\n", error.text().c_str());
       PrintHelp(path, command, &command == &root_);
       (void)fflush(stdout);
     }
     (void)fprintf(stderr, "%s: %s\n", root_.names[0].c_str(), error.text().c_str());
-    if (root_.names[0] != "ctr") (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
+    if (!IsCtr()) (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
     return 1;
   }
 
@@ -209,10 +221,9 @@ class Parser {
     for (const Command& sub : command.commands)
       names.insert(names.end(), sub.names.begin(), sub.names.end());
     const std::string nearest = NearestName(word, names);
-    if (!nearest.empty() && root_.names[0] != "ctr")
+    if (!nearest.empty() && !IsCtr())
       (void)fprintf(stderr, "Did you mean '%s %s'?\n", path.c_str(), nearest.c_str());
-    if (nearest.empty() && root_.names[0] != "ctr")
-      (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
+    if (nearest.empty() && !IsCtr()) (void)fprintf(stderr, "See '%s --help'.\n", path.c_str());
     return 3;
   }
 
@@ -252,7 +263,7 @@ class Parser {
         return Ok();
       }
       if (word.size() < 2 || word[0] != '-') return Ok();
-      if (root_.names[0] != "ctr" && AreJoined(command, word)) {
+      if (!IsCtr() && AreJoined(command, word)) {
         for (const char letter : word.substr(1))
           Give(*FindFlag(command.flags, {&letter, 1}), "true");
         continue;
@@ -273,10 +284,10 @@ class Parser {
         std::vector<std::string> names;
         for (const Flag& known : command.flags)
           names.insert(names.end(), known.names.begin(), known.names.end());
-        const std::string nearest = root_.names[0] == "ctr" ? "" : NearestName(name, names);
+        const std::string nearest = IsCtr() ? "" : NearestName(name, names);
         return InvalidArgumentError(
-            "flag provided but not defined: -", name,
-            nearest.empty() ? "" : StrCat("; did you mean --", nearest, "?"));
+            "flag provided but not defined: ", Dashed(name, IsCtr()),
+            nearest.empty() ? "" : StrCat("; did you mean ", Dashed(nearest, false), "?"));
       }
       if (equals == std::string::npos) {
         if (flag->kind == FlagKind::kBool) {
@@ -284,10 +295,12 @@ class Parser {
         } else if (*at + 1 < args.size()) {
           value = args[++*at];
         } else {
-          return InvalidArgumentError("flag needs an argument: -", name);
+          return InvalidArgumentError("flag needs an argument: ", Dashed(name, IsCtr()));
         }
       }
-      TRY(CheckValue(*flag, value));
+      // `--time 5` is five seconds, as people are used to; Go's durations want a unit.
+      if (flag->kind == FlagKind::kDuration && !IsCtr() && IsDigits(value)) value += "s";
+      TRY(CheckValue(*flag, value, IsCtr()));
       Give(*flag, std::move(value));
     }
     return Ok();

@@ -3,10 +3,10 @@
 //
 // Rules: flags stand before the positional arguments of their own command; one or two dashes, `-f
 // v`, `-f=v`, booleans
-// `-f` or `-f=false`; `--` ends the flags; short booleans are joined (`-it`) by `corten` only. An
-// environment variable gives a flag its value when it is not on the line. A command group called
-// alone prints its help (exit 0); an unknown word prints "No help topic for 'x'" (exit 3). One
-// thread. Source: behaviour of ctr 2.3 (ctr.md 0).
+// `-f` or `-f=false`; `--` ends the flags. Only `corten` joins short booleans (`-it`) and takes a
+// duration without a unit as seconds. An environment variable gives a flag its value when it is not
+// on the line. A command group called alone prints its help (exit 0); an unknown word prints "No
+// help topic for 'x'" (exit 3). One thread. Source: behaviour of ctr 2.3 (ctr.md 0).
 #pragma once
 
 #include <cstdint>

@@ -164,6 +164,29 @@ Result<int> Rm(Session& session, const Values& values) {
   });
 }
 
+// Where the last `lines` lines of the file begin; 0 when it has no more than these.
+Result<off_t> TailStart(const Fd& file, int64_t lines, const std::string& path) {
+  off_t end = lseek(file.get(), 0, SEEK_END);
+  if (end < 0) return ErrnoError(errno, "seek ", path);
+  if (lines == 0) return end;
+  char buffer[16384];
+  bool last = true;  // a newline at the very end closes the last line
+  while (end > 0) {
+    const size_t size = std::min<size_t>(sizeof(buffer), static_cast<size_t>(end));
+    const off_t begin = end - static_cast<off_t>(size);
+    const ssize_t n = pread(file.get(), buffer, size, begin);
+    if (n < 0) return ErrnoError(errno, "read ", path);
+    for (ssize_t at = n; at-- > 0; last = false) {
+      if (buffer[at] != '\n' || last) continue;
+      if (lines <= 1) return begin + at + 1;
+      --lines;
+    }
+    if (n < static_cast<ssize_t>(size)) return 0;  // cut short meanwhile: all of it
+    end = begin;
+  }
+  return 0;
+}
+
 Result<int> Logs(Session& session, const Values& values) {
   const metadata::Container container =
       TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
@@ -174,6 +197,10 @@ Result<int> Logs(Session& session, const Values& values) {
   }
   const Fd file(open(label->second.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoError(errno, "open ", label->second);
+  if (const int64_t lines = values.Int("tail"); lines >= 0) {
+    const off_t start = TRY(TailStart(file, lines, label->second));
+    if (lseek(file.get(), start, SEEK_SET) < 0) return ErrnoError(errno, "seek ", label->second);
+  }
   const std::unique_ptr<client::Tasks> tasks =
       client::RemoteTasks(session.connection(), session.scope());
   char buffer[16384];
@@ -272,7 +299,8 @@ Command LogsVerb() {
           "print the output of a detached container",
           "CONTAINER",
           "",
-          {BoolFlag({"follow", "f"}, "go on until it ends")},
+          {BoolFlag({"follow", "f"}, "go on until it ends"),
+           IntFlag({"tail", "n"}, "begin with the last N lines (-1: with the first)", "-1")},
           {},
           Connected(&Logs)};
 }
