@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -32,7 +33,33 @@ void PrintWarnings(const Config& config) {
   }
 }
 
-int ConfigCommand(const Options& options, const std::string& verb) {
+// "good: a.toml, b.toml" names what was read, so that nobody takes another file's check for his.
+int TellCheck(const Config& config) {
+  std::string files;
+  for (const std::string& file : config.files) files += StrCat(files.empty() ? "" : ", ", file);
+  if (files.empty()) files = StrCat("no ", kDefaultConfigPath, ", the defaults hold");
+  const bool good = std::all_of(config.warnings.begin(), config.warnings.end(),
+                                [](const ConfigWarning& warning) { return warning.effect; });
+  (void)printf("configuration %s: %s\n", good ? "is good" : "has parts without effect, see above",
+               files.c_str());
+  return good ? 0 : 1;
+}
+
+// The command of options.command, whose first word is `config`. `config check` may name the file.
+int ConfigCommand(Options options) {
+  const std::vector<std::string>& words = options.command;
+  const std::string verb = words.size() > 1 ? words[1] : "";
+  if (verb != "default" && verb != "dump" && verb != "migrate" && verb != "check") {
+    (void)fprintf(stderr, "cortend config: want default, dump, migrate or check\n");
+    return verb.empty() ? 0 : 3;
+  }
+  if (verb == "check" && words.size() == 3 && !options.config.has_value()) {
+    options.config = words[2];
+  } else if (words.size() > 2) {
+    return Complain(InvalidArgumentError("config ", verb, ": unexpected argument ",
+                                         Quoted(words.back()),
+                                         "; name the file with --config FILE"));
+  }
   Environment nothing;
   std::vector<plugin::Descriptor> descriptors = Builtins(nothing);
   if (verb == "default") {
@@ -45,12 +72,7 @@ int ConfigCommand(const Options& options, const std::string& verb) {
   const Status applied = ApplyPluginTables(settings->config, descriptors);
   if (!applied.ok()) return Complain(applied.error());
   PrintWarnings(settings->config);
-  if (verb == "check") {
-    (void)printf("%s\n", settings->config.warnings.empty()
-                             ? "configuration is good"
-                             : "configuration has parts without effect, see above");
-    return settings->config.warnings.empty() ? 0 : 1;
-  }
+  if (verb == "check") return TellCheck(settings->config);
   (void)fputs(PrintConfig(settings->config, descriptors).c_str(), stdout);
   return 0;
 }
@@ -97,13 +119,7 @@ Status Publish(const Options& options) {
 
 int RunCommand(const Options& options) {
   const std::vector<std::string>& words = options.command;
-  if (words[0] == "config") {
-    const std::string verb = words.size() > 1 ? words[1] : "";
-    if (verb == "default" || verb == "dump" || verb == "migrate" || verb == "check")
-      return ConfigCommand(options, verb);
-    (void)fprintf(stderr, "cortend config: want default, dump, migrate or check\n");
-    return verb.empty() ? 0 : 3;
-  }
+  if (words[0] == "config") return ConfigCommand(options);
   if (words[0] == "publish") {
     const Status published = Publish(options);
     return published.ok() ? 0 : Complain(published.error());

@@ -300,7 +300,8 @@ Result<Config> LoadConfig(const std::string& path, bool may_be_missing) {
     if (file.version < kConfigVersion) {
       config.warnings.push_back({StrCat("Configuration migrated from version ", file.version,
                                         ", use `cortend config migrate` to avoid migration"),
-                                 {{"file", next}}});
+                                 {{"file", next}},
+                                 /*effect=*/true});
     }
     MigrateConfig(file, config.warnings);
     TRY(Reader(config, file).Read());

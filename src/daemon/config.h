@@ -40,6 +40,7 @@ struct StreamProcessor {
 struct ConfigWarning {
   std::string text;
   std::map<std::string, std::string> fields;  // file, row, key ...
+  bool effect = false;                        // all the same, what it speaks of has its effect
 };
 
 class PluginTables;  // what the files say under [plugins], opaque here

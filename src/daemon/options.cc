@@ -33,6 +33,8 @@ Result<Options> ParseOptions(const std::vector<std::string>& args) {
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string& word = args[i];
     if (word.size() < 2 || word[0] != '-') {
+      options.command.push_back(word);
+      if (options.command[0] == "config") continue;  // knows the same flags, also behind it
       options.command.assign(args.begin() + static_cast<std::ptrdiff_t>(i), args.end());
       return options;
     }
@@ -80,7 +82,8 @@ COMMANDS:
    config default   print the default configuration
    config dump      print the configuration in force: file, drop-ins and defaults
    config migrate   print the configuration file in the newest version
-   config check     check the configuration file; exit 1 if something in it has no effect
+   config check [FILE]
+                    check the configuration file; exit 1 if something in it has no effect
    oci-hook         become another program as an OCI hook, with {{id}} and the like filled in
    publish          publish an event given on standard input (for shims)
 

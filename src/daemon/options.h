@@ -21,8 +21,8 @@ struct Options {
   std::vector<std::string> command;  // what follows the global flags
 };
 
-// Global flags up to the first word that is none. kInvalidArgument: unknown flag (the text names
-// the nearest), missing value.
+// Global flags up to the first word that is none; of `config`, behind it too. kInvalidArgument:
+// unknown flag (the text names the nearest), missing value.
 Result<Options> ParseOptions(const std::vector<std::string>& args);
 
 std::string HelpText();

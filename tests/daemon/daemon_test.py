@@ -162,6 +162,35 @@ class Cgroup(unittest.TestCase):
             self.assertIn("cgroup.path", daemon.log())
 
 
+class Config(unittest.TestCase):
+    """`config check`, wherever the file is named."""
+
+    def check(self, text, *words):
+        with tempfile.TemporaryDirectory() as top:
+            path = f"{top}/c.toml"
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            words = [path if word == "FILE" else word for word in words]
+            done = subprocess.run([f"{BUILD}/src/daemon/cortend", *words], capture_output=True, text=True, timeout=LONG, check=False)
+            return done.returncode, done.stdout.replace(path, "FILE"), done.stderr
+
+    def test_the_file_that_was_named_is_the_one_that_is_checked(self):
+        for words in (["-c", "FILE", "config", "check"], ["config", "check", "-c", "FILE"], ["config", "check", "FILE"]):
+            code, out, error = self.check("version = 4\nstat = 'x'\n", *words)
+            self.assertEqual((code, out), (1, "configuration has parts without effect, see above: FILE\n"), words)
+            self.assertRegex(error, r'did you mean \W*state')
+            self.assertEqual(self.check("version = 4\n", *words)[:2], (0, "configuration is good: FILE\n"))
+
+    def test_an_older_version_is_good(self):
+        code, out, error = self.check("version = 2\n[grpc]\naddress = '/run/a.sock'\n", "config", "check", "FILE")
+        self.assertEqual((code, out), (0, "configuration is good: FILE\n"))
+        self.assertIn("migrated from version 2", error)
+
+    def test_what_is_too_much_is_told(self):
+        code, _, error = self.check("", "config", "dump", "extra")
+        self.assertEqual((code, error), (1, 'cortend: config dump: unexpected argument "extra"; name the file with --config FILE\n'))
+
+
 class Life(unittest.TestCase):
     def test_hup_reloads_what_can_be_reloaded_and_never_kills(self):
         with Daemon(BUILD, "[debug]\nlevel = 'info'\n") as daemon:
