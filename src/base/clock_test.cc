@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
+#include <thread>
 
 #include "base/executor.h"
 #include "base/hash.h"
@@ -74,6 +76,17 @@ TEST(Executor, RunsEverythingAcceptedAndRefusesBeyondTheQueue) {
     hold.unlock();
   }
   EXPECT_EQ(ran.load(), accepted);
+}
+
+TEST(Executor, WhatATaskHoldsMaySubmitAsItGoes) {
+  std::atomic<bool> ran{false};
+  {
+    Executor executor("test", {.threads = 1, .queue = 8});
+    const auto submit = [&](void*) { EXPECT_TRUE(executor.Submit([&] { ran = true; }).ok()); };
+    ASSERT_TRUE(executor.Submit([held = std::shared_ptr<void>(&ran, submit)] {}).ok());
+    while (!ran) std::this_thread::yield();
+  }
+  EXPECT_TRUE(ran);
 }
 
 TEST(Gate, CloseWaitsForHoldsAndRefusesNewOnes) {

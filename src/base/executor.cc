@@ -52,10 +52,11 @@ void Executor::Work() {
       if (!woken) break;
       continue;
     }
-    const std::function<void()> task = std::move(queue_.front());
+    std::function<void()> task = std::move(queue_.front());
     queue_.pop_front();
     lock.unlock();
     task();
+    task = nullptr;  // what it holds may call Submit as it goes
     lock.lock();
   }
   --threads_;

@@ -47,7 +47,7 @@ class Executor {
 
   const std::string name_;
   const Limits limits_;
-  mutable std::mutex mutex_;  // guards everything below; never held while a task runs
+  mutable std::mutex mutex_;  // guards everything below; never held while a task runs or goes
   std::condition_variable work_;
   std::condition_variable gone_;
   std::deque<std::function<void()>> queue_;
