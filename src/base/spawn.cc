@@ -17,16 +17,6 @@
 
 extern char** environ;
 
-#if defined(__SANITIZE_THREAD__)
-// ThreadSanitizer takes clone for a fork and lets the child ignore locks from then on; sharing our
-// memory, it would make the parent ignore them too. libc's other name for the same function is not
-// intercepted.
-extern "C" int __clone(int (*run)(void*), void* stack, int flags, void* argument, ...);
-#define CORTEN_CLONE __clone
-#else
-#define CORTEN_CLONE clone
-#endif
-
 // ThreadSanitizer takes clone for a fork and stops understanding locks in the process that goes on;
 // glibc's other name for the same function passes it by. The child is not instrumented either.
 #if defined(__SANITIZE_THREAD__)

@@ -125,10 +125,10 @@ class ShimFixture : public testing::Test {
     SpawnOptions spawn;
     spawn.args = {ShimBinary(), "-namespace", ns_, "-id", id, "-address", root_ + "/d.sock"};
     spawn.env = {"PATH=" + path_, "TTRPC_ADDRESS=" + events_path()};
-#ifdef CORTEN_SANITIZED
-    // Nobody reads what a sanitizer says there: it must end the shim, and with it the test.
-    spawn.env->push_back("UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1");
-#endif
+    // A shim of a sanitizer's build is told where to write what it finds.
+    for (const char* name : {"ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"}) {
+      if (const char* value = getenv(name)) spawn.env->push_back(StrCat(name, "=", value));
+    }
     spawn.work_dir = bundle(id);
     spawn.fds = {{listener, 3}};
     spawn.new_process_group = true;
