@@ -1,16 +1,18 @@
 # `make install`: the daemon in bin, the shim in libexec/corten (its name is fixed by the runtime's name, and containerd's
-# shim may stand on PATH), the systemd unit.
+# shim may stand on PATH), the systemd unit, the manual pages.
 include(GNUInstallDirs)
 if(TARGET cortend)
   install(TARGETS cortend RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   set(BINDIR ${CMAKE_INSTALL_FULL_BINDIR})
   configure_file(${CMAKE_SOURCE_DIR}/packaging/cortend.service ${CMAKE_BINARY_DIR}/cortend.service @ONLY)
   install(FILES ${CMAKE_BINARY_DIR}/cortend.service DESTINATION lib/systemd/system)
+  install(FILES ${CMAKE_SOURCE_DIR}/packaging/cortend.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)
 endif()
 if(TARGET containerd-shim-runc-v2)
   install(TARGETS containerd-shim-runc-v2 RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/corten)
 endif()
 if(TARGET corten)
   install(TARGETS corten RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES ${CMAKE_SOURCE_DIR}/packaging/corten.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 endif()
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

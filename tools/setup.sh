@@ -6,7 +6,7 @@ set -eu
 
 build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-compiler protobuf-compiler-grpc
   libgrpc++-dev libprotobuf-dev libssl-dev zlib1g-dev libisal-dev libzstd-dev libcurl4-openssl-dev
-  nlohmann-json3-dev libtomlplusplus-dev libcli11-dev libfmt-dev libre2-dev libjemalloc-dev"
+  nlohmann-json3-dev libtomlplusplus-dev libre2-dev"
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
   libfuse3-dev fuse3
   runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"

@@ -186,6 +186,16 @@ class Config(unittest.TestCase):
         self.assertEqual((code, out), (0, "configuration is good: FILE\n"))
         self.assertIn("migrated from version 2", error)
 
+    def test_the_manual_page_knows_every_flag_and_command(self):
+        with open(f"{HERE}/../../packaging/cortend.8", encoding="utf-8") as f:
+            manual = f.read()
+        told = subprocess.run([f"{BUILD}/src/daemon/cortend", "--help"], capture_output=True, text=True, check=True).stdout
+        flags = re.findall(r"--([a-z-]+)", told)
+        commands = re.findall(r"^   (config [a-z]+|[a-z-]+) .*", told.split("COMMANDS:")[1].split("GLOBAL")[0], re.M)
+        self.assertGreater(min(len(flags), len(commands)), 5)
+        for word in [f"Fl -{flag}" for flag in flags] + [f"Cm {command}" for command in commands]:
+            self.assertIn(word, manual.replace(", -", " , Fl -"), word)
+
     def test_what_is_too_much_is_told(self):
         code, _, error = self.check("", "config", "dump", "extra")
         self.assertEqual((code, error), (1, 'cortend: config dump: unexpected argument "extra"; name the file with --config FILE\n'))
