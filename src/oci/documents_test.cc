@@ -95,7 +95,9 @@ TEST(Seccomp, CapabilitiesOpenWhatTheyAreFor) {
 }
 
 TEST(Seccomp, NoCallIsNamedTwiceInOneRule) {
-  for (const Json& rule : DefaultSeccompProfile({})["syscalls"]) {
+  const Json profile = DefaultSeccompProfile({});
+  ASSERT_FALSE(profile["syscalls"].empty());
+  for (const Json& rule : profile["syscalls"]) {
     const std::vector<std::string> names = Strings(rule, "names");
     EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   }
