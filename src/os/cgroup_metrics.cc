@@ -28,6 +28,9 @@ struct Group {
   const Fd fd;
 };
 
+// Nearly all time goes into opening files, so version 1 (dozens of them a container) opens none
+// whose text follows from another that is read anyway. Each such step names the kernel's reason.
+
 // The whole file, or "" if it cannot be read. Asked for dozens of files per container, most of them
 // a line long and some missing: so without an error's text. The kernel hands out such a file in one
 // read if it fits, so what does not fill the buffer is all.
@@ -129,12 +132,27 @@ std::vector<RdmaFigure> ParseRdma(std::string_view text) {
   return out;
 }
 
-MetricsV1::MemoryEntry ReadMemoryEntry(const Group& dir, std::string_view prefix) {
+// What a memory counter without a limit shows as its limit.
+uint64_t Unlimited() {
+  static const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return static_cast<uint64_t>(INT64_MAX) / page * page;
+}
+
+// `above`: the lowest limit of the group and those above it, 0 if unknown. The four files of a
+// counter exist together.
+MetricsV1::MemoryEntry ReadMemoryEntry(const Group& dir, std::string_view prefix,
+                                       uint64_t above = 0) {
   MetricsV1::MemoryEntry entry;
-  entry.usage = ReadNumber(dir, StrCat(prefix, ".usage_in_bytes"));
-  entry.max = ReadNumber(dir, StrCat(prefix, ".max_usage_in_bytes"));
+  bool has_max = false;
+  bool has_usage = false;
+  entry.max = ReadNumber(dir, StrCat(prefix, ".max_usage_in_bytes"), &has_max);
+  // What was never used is not in use.
+  if (!has_max || entry.max != 0)
+    entry.usage = ReadNumber(dir, StrCat(prefix, ".usage_in_bytes"), &has_usage);
+  if (!has_max && !has_usage) return entry;
   entry.failures = ReadNumber(dir, StrCat(prefix, ".failcnt"));
-  entry.limit = ReadNumber(dir, StrCat(prefix, ".limit_in_bytes"));
+  // Nobody up to the root has a limit: neither has the group.
+  entry.limit = above == Unlimited() ? above : ReadNumber(dir, StrCat(prefix, ".limit_in_bytes"));
   return entry;
 }
 
@@ -166,11 +184,46 @@ void ReadBlkio(const Group& dir, MetricsV1* out) {
                                                      "blkio.io_merged_recursive",
                                                      "blkio.time_recursive",
                                                      "blkio.sectors_recursive"};
-  for (size_t i = 0; i < 8; ++i) out->blkio[i] = ParseBlkio(ReadText(dir, kSchedulerFiles[i]));
+  // A scheduler that counts brings all of its files.
+  const std::string serviced = ReadText(dir, kSchedulerFiles[1]);
+  for (size_t i = 0; i < 8 && !serviced.empty(); ++i)
+    out->blkio[i] = ParseBlkio(i == 1 ? serviced : ReadText(dir, kSchedulerFiles[i]));
   if (!out->blkio[1].empty()) return;
-  // Without a scheduler that counts, the throttling layer does.
-  out->blkio[0] = ParseBlkio(ReadText(dir, "blkio.throttle.io_service_bytes"));
+  // Without a scheduler that counts, the throttling layer does. Both of its files list the same
+  // devices.
+  out->blkio[0].clear();
   out->blkio[1] = ParseBlkio(ReadText(dir, "blkio.throttle.io_serviced"));
+  if (!out->blkio[1].empty())
+    out->blkio[0] = ParseBlkio(ReadText(dir, "blkio.throttle.io_service_bytes"));
+}
+
+// The total is what the kernel adds up from the figures of the CPUs.
+void ReadCpu(const Group& cpuacct, MetricsV1* out) {
+  const std::string per_cpu = ReadText(cpuacct, "cpuacct.usage_percpu");
+  std::string_view rest = per_cpu;
+  for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest)) {
+    out->per_cpu_ns.push_back(Number(word));
+    out->cpu_total_ns += out->per_cpu_ns.back();
+  }
+  out->cpu_present = !out->per_cpu_ns.empty();
+  if (!out->cpu_present)
+    out->cpu_total_ns = ReadNumber(cpuacct, "cpuacct.usage", &out->cpu_present);
+  const FlatFigures ticks(ReadText(cpuacct, "cpuacct.stat"));
+  out->cpu_user_ns = ticks.Get("user") * kNanosPerTick;
+  out->cpu_kernel_ns = ticks.Get("system") * kNanosPerTick;
+}
+
+void ReadMemory(const Group& memory, MetricsV1* out) {
+  out->memory = FlatFigures(ReadText(memory, "memory.stat"));
+  out->memory_present = !out->memory.empty();
+  if (out->memory_present) {
+    out->usage = ReadMemoryEntry(memory, "memory", out->memory.Get("hierarchical_memory_limit"));
+    out->swap =
+        ReadMemoryEntry(memory, "memory.memsw", out->memory.Get("hierarchical_memsw_limit"));
+    out->kernel = ReadMemoryEntry(memory, "memory.kmem");
+    out->kernel_tcp = ReadMemoryEntry(memory, "memory.kmem.tcp");
+  }
+  out->oom_control = FlatFigures(ReadText(memory, "memory.oom_control"));
 }
 
 void ReadIo(const Group& dir, MetricsV2* out) {
@@ -305,25 +358,9 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
   out.pids.current = ReadNumber(pids, "pids.current", &out.pids.present);
   out.pids.limit = ReadNumber(pids, "pids.max");
   if (out.pids.limit == UINT64_MAX) out.pids.limit = 0;
-  out.cpu_total_ns = ReadNumber(cpuacct, "cpuacct.usage", &out.cpu_present);
-  const FlatFigures ticks(ReadText(cpuacct, "cpuacct.stat"));
-  out.cpu_user_ns = ticks.Get("user") * kNanosPerTick;
-  out.cpu_kernel_ns = ticks.Get("system") * kNanosPerTick;
-  const std::string per_cpu = ReadText(cpuacct, "cpuacct.usage_percpu");
-  std::string_view rest = per_cpu;
-  for (std::string_view word = NextWord(&rest); !word.empty(); word = NextWord(&rest))
-    out.per_cpu_ns.push_back(Number(word));
+  ReadCpu(cpuacct, &out);
   out.throttling = FlatFigures(ReadText(Group(place.V1("cpu")), "cpu.stat"));
-  const std::string memory_stat = ReadText(memory, "memory.stat");
-  out.memory_present = !memory_stat.empty();
-  out.memory = FlatFigures(memory_stat);
-  if (out.memory_present) {
-    out.usage = ReadMemoryEntry(memory, "memory");
-    out.swap = ReadMemoryEntry(memory, "memory.memsw");
-    out.kernel = ReadMemoryEntry(memory, "memory.kmem");
-    out.kernel_tcp = ReadMemoryEntry(memory, "memory.kmem.tcp");
-  }
-  out.oom_control = FlatFigures(ReadText(memory, "memory.oom_control"));
+  ReadMemory(memory, &out);
   ReadBlkio(Group(place.V1("blkio")), &out);
   const Group hugetlb(place.V1("hugetlb"));
   for (const std::string& size : PageSizes(hugetlb, ".usage_in_bytes")) {

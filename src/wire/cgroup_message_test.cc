@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -100,6 +101,61 @@ TEST_F(CgroupMessages, V1PlacesBecomeV1) {
   EXPECT_EQ(metrics.pids().limit(), 0u);
   EXPECT_EQ(metrics.cpu().usage().total(), 8u);
   EXPECT_EQ(metrics.cpu().usage().per_cpu_size(), 2);
+}
+
+// What is not opened because it follows from another file, with texts as Linux 6.18 writes them.
+TEST_F(CgroupMessages, V1FiguresThatFollowFromOthersNeedNoFile) {
+  os::CgroupPlace place;
+  const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t unlimited = static_cast<uint64_t>(INT64_MAX) / page * page;
+  place.v1_dirs["memory"] = Group(
+      "m", {{"memory.stat",
+             StrCat("hierarchical_memory_limit ", unlimited, "\nhierarchical_memsw_limit 8192\n")},
+            {"memory.max_usage_in_bytes", "0\n"},
+            {"memory.failcnt", "9\n"},
+            {"memory.memsw.max_usage_in_bytes", "7\n"},
+            {"memory.memsw.usage_in_bytes", "6\n"},
+            {"memory.memsw.limit_in_bytes", "16384\n"}});
+  place.v1_dirs["cpuacct"] = Group("c", {{"cpuacct.usage_percpu", "3 5 \n"}});
+  place.v1_dirs["blkio"] = Group("b", {{"blkio.throttle.io_serviced", "Total 0\n"}});
+  const auto read = ReadCgroupMessage(place);
+  ASSERT_TRUE(read.ok()) << read.error().text();
+  ::io::containerd::cgroups::v1::Metrics metrics;
+  ASSERT_TRUE(metrics.ParseFromString(read->value));
+  EXPECT_EQ(metrics.memory().usage().limit(), unlimited);
+  EXPECT_EQ(metrics.memory().usage().usage(), 0u);
+  EXPECT_EQ(metrics.memory().usage().failcnt(), 9u);
+  EXPECT_EQ(metrics.memory().swap().limit(), 16384u) << "its own limit, not the one above";
+  EXPECT_EQ(metrics.memory().swap().usage(), 6u);
+  EXPECT_EQ(metrics.cpu().usage().total(), 8u);
+  EXPECT_EQ(metrics.blkio().io_serviced_recursive_size(), 0);
+}
+
+TEST_F(CgroupMessages, V1DevicesComeFromTheThrottlingLayerWithoutAScheduler) {
+  os::CgroupPlace place;
+  place.v1_dirs["blkio"] =
+      Group("b", {{"blkio.throttle.io_serviced", "8:0 Read 1\n8:0 Write 2\nTotal 3\n"},
+                  {"blkio.throttle.io_service_bytes", "8:0 Read 4096\n8:0 Write 8192\nTotal 0\n"}});
+  auto read = ReadCgroupMessage(place);
+  ASSERT_TRUE(read.ok()) << read.error().text();
+  ::io::containerd::cgroups::v1::Metrics metrics;
+  ASSERT_TRUE(metrics.ParseFromString(read->value));
+  ASSERT_EQ(metrics.blkio().io_service_bytes_recursive_size(), 2);
+  EXPECT_EQ(metrics.blkio().io_service_bytes_recursive(1).value(), 8192u);
+  ASSERT_EQ(metrics.blkio().io_serviced_recursive_size(), 2);
+  // One that counts comes before it, with all of its files.
+  place.v1_dirs["blkio"] = Group("s", {{"blkio.io_serviced_recursive", "8:0 Read 5\n"},
+                                       {"blkio.io_service_bytes_recursive", "8:0 Read 6\n"},
+                                       {"blkio.sectors_recursive", "8:0 7\n"},
+                                       {"blkio.throttle.io_serviced", "8:0 Read 1\n"}});
+  read = ReadCgroupMessage(place);
+  ASSERT_TRUE(read.ok()) << read.error().text();
+  ASSERT_TRUE(metrics.ParseFromString(read->value));
+  ASSERT_EQ(metrics.blkio().io_service_bytes_recursive_size(), 1);
+  EXPECT_EQ(metrics.blkio().io_service_bytes_recursive(0).value(), 6u);
+  ASSERT_EQ(metrics.blkio().io_serviced_recursive_size(), 1);
+  EXPECT_EQ(metrics.blkio().io_serviced_recursive(0).value(), 5u);
+  ASSERT_EQ(metrics.blkio().sectors_recursive_size(), 1);
 }
 
 TEST_F(CgroupMessages, ACgroupThatIsGoneIsNotFound) {
