@@ -57,6 +57,7 @@ Result<std::unique_ptr<Stdio>> Stdio::Create(const StdioOptions& options) {
   for (const std::string* path : {&stdio->io_.in, &stdio->io_.out, &stdio->io_.err}) {
     if (!path->empty()) TRY(os::MakeFifo(*path, 0700));
   }
+  TRY(stdio->Open());
   return stdio;
 }
 
@@ -81,23 +82,28 @@ Stdio::~Stdio() {
   (void)rmdir(dir_.path().c_str());
 }
 
-Status Stdio::Start(std::function<void()> on_input_end) {
-  on_input_end_ = std::move(on_input_end);
-  stop_ = TRY(MakePipe());
-  go_ = TRY(MakePipe());
-  if (!io_.out.empty()) {
+Status Stdio::Open() {
+  if (!io_.out.empty() && !out_.valid()) {
     out_ = Fd(open(io_.out.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!out_.valid()) return ErrnoError(errno, "open ", io_.out);
   }
-  if (!io_.err.empty()) {
+  if (!io_.err.empty() && !err_.valid()) {
     err_ = Fd(open(io_.err.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!err_.valid()) return ErrnoError(errno, "open ", io_.err);
   }
-  if (has_input_) {
+  if (has_input_ && !in_.valid()) {
     // Read-write, since a FIFO without reader refuses writers that do not wait.
     in_ = Fd(open(io_.in.c_str(), O_RDWR | O_CLOEXEC));
     if (!in_.valid()) return ErrnoError(errno, "open ", io_.in);
   }
+  return Ok();
+}
+
+Status Stdio::Start(std::function<void()> on_input_end) {
+  on_input_end_ = std::move(on_input_end);
+  stop_ = TRY(MakePipe());
+  go_ = TRY(MakePipe());
+  TRY(Open());
   if (io_.terminal && isatty(0) == 1) {
     os::RawMode raw = TRY(os::RawMode::Enter(FdRef(0)));
     raw_.emplace(std::move(raw));

@@ -1,10 +1,11 @@
 // Standard input and output between this terminal and a container's process, through FIFOs that the
 // shim opens.
 //
-// Life cycle: Create (makes the FIFOs) -> the task or exec is created with io() -> Start (copies in
-// a thread) -> LetInput once the process runs -> Finish after the process has ended (copies what is
-// left, at most kDrain, and removes the FIFOs). The destructor does the same without waiting. With
-// a terminal the caller's terminal is raw from Start to Finish. A process that runs on without us:
+// Life cycle: Create (makes the FIFOs and opens our ends: containerd's own shim answers no Create
+// before they are) -> the task or exec is created with io() -> Start (copies in a thread) ->
+// LetInput once the process runs -> Finish after the process has ended (copies what is left, at
+// most kDrain, and removes the FIFOs). The destructor does the same without waiting. With a
+// terminal the caller's terminal is raw from Start to Finish. A process that runs on without us:
 // Create -> Leave, and the FIFOs stay for whoever attaches (Attach -> Start -> Finish) or deletes
 // the process (RemoveFifos).
 #pragma once
@@ -57,6 +58,7 @@ class Stdio {
  private:
   Stdio(Dir dir, client::TaskIo io, bool input)
       : dir_(std::move(dir)), io_(std::move(io)), has_input_(input) {}
+  Status Open();
   void Copy();
   Dir dir_;
   client::TaskIo io_;
