@@ -12,6 +12,7 @@
 #include "cli/undo.h"
 #include "containerd/runc/v1/options.pb.h"
 #include "image/manifest.h"
+#include "oci/member_order.h"
 #include "oci/spec.h"
 #include "os/mount.h"
 #include "runtimeoptions/v1/options.pb.h"
@@ -96,6 +97,7 @@ class Maker {
           "\"machine.slice:foo:deadbeef\"");
     container.runtime = {values_.Text("runtime"), RuntimeOptionsOf(values_)};
     container.sandbox = model::SandboxId(values_.Text("sandbox"));
+    oci::SetMembersInOrder(spec);
     container.spec = model::Any{std::string(oci::kSpecType), oci::Text(spec)};
     TRY(DumpSpec(spec));
     made_.container = TRY(session_.containers().Create(lease_->scope(), container));

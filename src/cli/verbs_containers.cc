@@ -10,6 +10,8 @@
 #include "cli/verbs.h"
 #include "client/tasks.h"
 #include "image/auth.h"
+#include "oci/member_order.h"
+#include "oci/spec.h"
 
 namespace corten::cli {
 
@@ -34,18 +36,23 @@ Result<int> List(Session& session, const Values& values) {
   return 0;
 }
 
-// An Any of JSON as its value, another one as type and bytes in base64.
+// An Any of JSON as its value, another one as type and bytes in base64; what is empty is left out.
 Json AnyJson(const model::Any& any) {
   Json value = Json::parse(any.value, nullptr, /*allow_exceptions=*/false);
   if (!value.is_discarded()) return value;
-  return Json{{"type_url", any.type_url}, {"value", image::Base64(any.value)}};
+  Json out = Json::object();
+  if (!any.type_url.empty()) out["type_url"] = any.type_url;
+  if (!any.value.empty()) out["value"] = image::Base64(any.value);
+  return out;
 }
 
 Result<int> Info(Session& session, const Values& values) {
   if (values.Arg(0).empty()) return InvalidArgumentError("container id must be provided");
   const metadata::Container container =
       TRY(session.containers().Get(session.ns(), model::ContainerId(values.Arg(0))));
-  const Json spec = container.spec.has_value() ? AnyJson(*container.spec) : Json();
+  Json spec = container.spec.has_value() ? AnyJson(*container.spec) : Json();
+  if (container.spec.has_value() && container.spec->type_url.ends_with(oci::kSpecType))
+    oci::SetMembersInOrder(spec);
   if (values.Bool("spec")) {
     PrintLine(spec.dump(4));
     return 0;

@@ -31,7 +31,7 @@ Result<int> List(Session& session, const Values& values) {
   Table table(kTabbed);
   table.Row({"DIGEST", "SIZE", "AGE", "LABELS"}, /*trailing=*/false);
   const bool quiet = values.Bool("quiet");
-  TRY(session.Content()->Walk(values.args, [&](const content::Info& info) -> Status {
+  Status walked = session.Content()->Walk(values.args, [&](const content::Info& info) -> Status {
     if (quiet) {
       PrintLine(info.digest.str());
     } else {
@@ -40,8 +40,9 @@ Result<int> List(Session& session, const Values& values) {
           /*trailing=*/false);
     }
     return Ok();
-  }));
-  if (!quiet) table.Print();
+  });
+  if (!quiet) table.Print();  // the header, and what came, also when the list broke off
+  TRY(std::move(walked));
   return 0;
 }
 

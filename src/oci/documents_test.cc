@@ -11,6 +11,7 @@
 #include "oci/default_spec.h"
 #include "oci/devices.h"
 #include "oci/id_maps.h"
+#include "oci/member_order.h"
 #include "oci/mounts.h"
 #include "oci/seccomp.h"
 
@@ -138,6 +139,19 @@ TEST(IdMaps, OwnersShiftOnceAndModesStay) {
   EXPECT_EQ(st.st_mode & 07777, 04755u);
   ASSERT_EQ(lstat("/etc/passwd", &st), 0);
   EXPECT_EQ(st.st_uid, 0u);
+}
+
+TEST(MemberOrder, IsTheSpecificationsAndKeepsWhatItDoesNotKnow) {
+  Json spec = Json::parse(
+      R"({"linux":{"seccomp":{"syscalls":[{"action":"A","names":["n"]}],"defaultAction":"D"},"devices":[7,{"type":"c","path":"/p"}]},)"
+      R"("x":1,"process":{"env":[],"odd":2,"args":["a"]},"ociVersion":"1.3.0","root":"no object"})");
+  const Json before = spec;
+  SetMembersInOrder(spec);
+  EXPECT_EQ(
+      Text(spec),
+      R"({"ociVersion":"1.3.0","process":{"args":["a"],"env":[],"odd":2},"root":"no object",)"
+      R"("linux":{"devices":[7,{"path":"/p","type":"c"}],"seccomp":{"defaultAction":"D","syscalls":[{"names":["n"],"action":"A"}]}},"x":1})");
+  EXPECT_EQ(nlohmann::json::parse(Text(spec)), nlohmann::json::parse(Text(before)));
 }
 
 }  // namespace
