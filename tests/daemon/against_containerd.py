@@ -234,6 +234,9 @@ def snapshots_through(side, proxy, images):
                                     side.ctr("snapshots", *chosen, "mounts", "/there", "active").stdout))
     wrong = side.ctr("snapshots", *chosen, "prepare", "orphan", "no-parent", check=False)
     out["a missing parent is not found"] = (wrong.returncode, "not found" in wrong.stderr)
+    # containerd's native snapshotter, which the proxy serves, forgets a directory for good if it is killed while it removes it.
+    eventually(lambda: len(os.listdir(f"{proxy.directory}/snapshots/snapshots")) ==
+               len(side.ctr("snapshots", *chosen, "ls").stdout.splitlines()) - 1, "the end of collections under way")
     proxy.stop()
     gone = side.ctr("snapshots", *chosen, "mounts", "/there", "active", check=False)
     out["a call fails when it has gone"] = gone.returncode
