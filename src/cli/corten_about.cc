@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "api/values.h"
+#include "base/build_version.h"
 #include "base/clock.h"
-#include "cli/build_version.h"
 #include "cli/corten_verbs.h"
 #include "cli/event_json.h"
 #include "cli/event_stream.h"

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "api/values.h"
+#include "base/build_version.h"
 #include "base/clock.h"
-#include "cli/build_version.h"
 #include "cli/container_flags.h"
 #include "cli/container_making.h"
 #include "cli/message_json.h"
@@ -22,8 +22,6 @@ namespace {
 
 namespace introspection = containerd::services::introspection::v1;
 
-constexpr std::string_view kVersion = "v2.3.4+corten." CORTEN_VERSION;
-
 Result<introspection::ServerResponse> AskServer(Session& session) {
   const auto stub = introspection::Introspection::NewStub(session.connection()->channel());
   grpc::ClientContext context;
@@ -35,7 +33,7 @@ Result<introspection::ServerResponse> AskServer(Session& session) {
 
 Result<int> Version(const Values& values) {
   PrintLine("Client:");
-  PrintLine(StrCat("  Version:  ", kVersion));
+  PrintLine(StrCat("  Version:  ", BuildVersion()));
   PrintLine(StrCat("  Revision: ", BuildRevision()));
   PrintLine("  Go version: none");  // a line that scripts may count on
   PrintLine("");
@@ -49,7 +47,7 @@ Result<int> Version(const Values& values) {
   containerd::services::version::v1::VersionResponse response;
   TRY(client::FromGrpc(stub->Version(&context, google::protobuf::Empty(), &response)));
   const introspection::ServerResponse server = TRY(AskServer(session));
-  if (response.version() != kVersion) (void)fputs("WARNING: version mismatch\n", stderr);
+  if (response.version() != BuildVersion()) (void)fputs("WARNING: version mismatch\n", stderr);
   if (response.revision() != BuildRevision()) (void)fputs("WARNING: revision mismatch\n", stderr);
   PrintLine("Server:");
   PrintLine(StrCat("  Version:  ", response.version()));

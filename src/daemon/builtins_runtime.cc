@@ -1,11 +1,11 @@
 // Differs, shims and tasks.
 #include <unistd.h>
 
+#include "base/build_version.h"
 #include "base/log.h"
 #include "containerd/types/introspection.pb.h"
 #include "daemon/builtins_parts.h"
 #include "daemon/runtime_plugin.h"
-#include "daemon/version.h"
 #include "diff/apply.h"
 #include "diff/compare.h"
 #include "runtime/tasks.h"
@@ -87,7 +87,7 @@ Result<std::unique_ptr<runtime::Tasks>> OpenTasks(const Environment& environment
   settings.shim.grpc_address = context.Property("address");
   settings.shim.ttrpc_address = context.Property("ttrpc_address");
   settings.shim.daemon_binary = SelfPath();
-  settings.shim.daemon_version = ApiVersion();
+  settings.shim.daemon_version = std::string(BuildVersion());
   settings.shim.own_shim = OwnShim();
   settings.shim.env = shim.env;
   if (!shim.socket_dir.empty()) settings.shim.socket_dir = shim.socket_dir;

@@ -4,9 +4,9 @@
 
 #include <mutex>
 
+#include "base/build_version.h"
 #include "base/dir.h"
 #include "daemon/builtins_parts.h"
-#include "daemon/version.h"
 #include "daemon/web.h"
 #include "services/tasks_service.h"
 
@@ -190,7 +190,8 @@ void AddServices(const Environment& environment, std::vector<plugin::Descriptor>
         return Hold(services::MakeTasksService(tasks));
       }));
   list.push_back(plugin::MakeDescriptor<ServiceHolder>(kGrpc, "version", {}, [](InitContext&) {
-    return Hold(services::MakeVersionService(ApiVersion(), Revision()));
+    return Hold(
+        services::MakeVersionService(std::string(BuildVersion()), std::string(BuildRevision())));
   }));
 }
 

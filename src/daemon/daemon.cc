@@ -16,6 +16,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/build_version.h"
 #include "base/clock.h"
 #include "base/dir.h"
 #include "base/log.h"
@@ -26,7 +27,6 @@
 #include "daemon/runtime_plugin.h"
 #include "daemon/server.h"
 #include "daemon/stacks.h"
-#include "daemon/version.h"
 #include "daemon/web_servers.h"
 #include "os/cgroup_join.h"
 #include "os/mount.h"
@@ -125,7 +125,8 @@ class Daemon {
     inherited_ = TakeListenFds();
     loop_ = TRY(Loop::Create());
     TRY(WatchSignals());
-    log::Info("starting cortend", {{"version", ApiVersion()}, {"revision", Revision()}});
+    log::Info("starting cortend", {{"version", std::string(BuildVersion())},
+                                   {"revision", std::string(BuildRevision())}});
     const std::string temp_mounts = StrCat(settings_.config.root, "/tmpmounts");
     TRY(MakeOwnDir(temp_mounts, 0700));
     const Result<int> swept = os::SweepTempMounts(temp_mounts);

@@ -1,9 +1,11 @@
 #include <cstdio>
+#include <string>
 
+#include "base/build_version.h"
+#include "base/strcat.h"
 #include "daemon/commands.h"
 #include "daemon/daemon.h"
 #include "daemon/options.h"
-#include "daemon/version.h"
 
 int main(int argc, char** argv) {
   const corten::Result<corten::daemon::Options> options =
@@ -14,7 +16,10 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (options->version) {
-    (void)printf("%s\n", corten::daemon::VersionLine().c_str());
+    // Four fields; clients parse the third.
+    const std::string line =
+        corten::StrCat("cortend corten ", corten::BuildVersion(), " ", corten::BuildRevision());
+    (void)printf("%s\n", line.c_str());
     return 0;
   }
   if (options->help) {

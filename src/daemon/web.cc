@@ -4,11 +4,11 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "base/build_version.h"
 #include "base/dir.h"
 #include "base/log.h"
 #include "daemon/container_figures.h"
 #include "daemon/process_figures.h"
-#include "daemon/version.h"
 #include "runtime/tasks.h"
 
 namespace corten::daemon {
@@ -54,7 +54,8 @@ std::string Page(const MetricsSource& source) {
     WriteContainerFigures(GatherContainers(*source.tasks, source.task_deadline), &out);
   out.Family("containerd_build_info_total", MetricKind::kCounter,
              "The version that answers, as labels.");
-  out.Sample({{"revision", Revision()}, {"version", ApiVersion()}}, uint64_t{1});
+  out.Sample({{"revision", std::string(BuildRevision())}, {"version", std::string(BuildVersion())}},
+             uint64_t{1});
   out.Family("containerd_gc_collections_total", MetricKind::kCounter,
              "Garbage collections, by how they ended.");
   out.Sample({{"status", "fail"}}, meter.collections_failed.load());
@@ -101,7 +102,7 @@ HttpResponse Variables() {
                     {"virtual_bytes", figures.virtual_bytes},
                     {"open_fds", figures.open_fds},
                     {"threads", figures.threads}};
-  out["version"] = ApiVersion();
+  out["version"] = BuildVersion();
   // A command line need not be UTF-8.
   return {200, "application/json; charset=utf-8",
           out.dump(1, '\t', false, nlohmann::json::error_handler_t::replace) + "\n"};

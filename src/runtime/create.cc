@@ -276,7 +276,7 @@ Result<std::string> Tasks::Core::RuntimeInfo(const std::string& runtime,
     const auto known = infos.find(memo);
     if (known != infos.end()) return known->second;
   }
-  const std::string binary = TRY(ResolveShim(name));
+  const std::string binary = TRY(ResolveShim(name).Context("failed to resolve runtime path"));
   std::string info = TRY(starter.Info(binary, options));
   constexpr size_t kMaxInfos = 256;
   const std::lock_guard lock(info_mutex);

@@ -271,7 +271,8 @@ Result<std::string> ShimStarter::Info(const std::string& binary,
   spawn.new_process_group = true;
   const RunOutput output = TRY(RunProgram(std::move(spawn), input, settings_.info_deadline));
   if (!output.status.ok())
-    return UnknownError("shim -info: ", Trimmed(output.err), ": ", ExitText(output.status));
+    return UnknownError("failed to run [", binary, " -info]: ", ExitText(output.status),
+                        " (stderr: ", Quoted(output.err), ")");
   return output.out;
 }
 

@@ -11,13 +11,15 @@
 
 namespace corten::shim {
 
+inline constexpr char kRuntimeName[] = "io.containerd.runc.v2";
+
 // `start`: makes the listening socket, or finds the group's shim, starts the server, prints the
 // address. Crash: between the server's start and the answer the server stays, under the name that
 // the daemon can compute.
 Status RunStart(const Arguments& arguments);
 // `delete`: kills and removes the container whose shim is gone; prints DeleteResponse. Idempotent.
 Status RunDelete(const Arguments& arguments);
-// `-info`: prints RuntimeInfo.
+// `-info`: prints RuntimeInfo. kNotFound: the OCI runtime that the options on standard input name.
 Status RunInfo();
 // `mount TARGET`: the rootfs of a CreateTaskRequest on standard input.
 Status RunMount(const Arguments& arguments);

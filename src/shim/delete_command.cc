@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/build_version.h"
 #include "base/clock.h"
 #include "base/loop.h"
 #include "base/spawn.h"
@@ -27,7 +28,6 @@ namespace {
 
 constexpr std::chrono::seconds kDeleteDeadline(30);
 constexpr std::chrono::seconds kFeaturesDeadline(5);
-constexpr char kRuntimeName[] = "io.containerd.runc.v2";
 constexpr uint32_t kKilledStatus = 128 + SIGKILL;
 
 // The daemon logs what we say here, if we end well.
@@ -83,7 +83,8 @@ Status RunDelete(const Arguments& arguments) {
 Status RunInfo() {
   containerd::types::RuntimeInfo info;
   info.set_name(kRuntimeName);
-  info.mutable_version()->set_version(CORTEN_VERSION);
+  info.mutable_version()->set_version(std::string(BuildVersion()));
+  info.mutable_version()->set_revision(std::string(BuildRevision()));
   std::string binary = RuntimeSettings().binary;
   const std::string text = TRY(ReadStandardInput());
   if (!text.empty()) {
@@ -95,6 +96,13 @@ Status RunInfo() {
   SpawnOptions spawn;
   spawn.args = {binary, "features"};
   const Result<RunOutput> features = RunProgram(spawn, "", kFeaturesDeadline);
+  if (!features.ok() && features.error().sys_errno() == ENOENT) {
+    const bool path = binary.find('/') != std::string::npos;
+    return NotFoundError("failed to look up the path of ", Quoted(binary),
+                         ": exec: ", Quoted(binary), ": ",
+                         path ? StrCat("stat ", binary, ": no such file or directory")
+                              : "executable file not found in $PATH");
+  }
   // Older runtimes do not know the command; what they can do is then unknown, which is no error.
   if (features.ok() && features->status.ok() && !features->out.empty()) {
     info.mutable_features()->set_type_url(std::string(wire::kFeaturesType));

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/build_version.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -18,7 +19,8 @@ namespace corten::shim {
 namespace {
 
 Status PrintVersion(std::string_view program) {
-  const std::string text = StrCat(program, ":\n  Version:  ", CORTEN_VERSION, "\n  Revision: \n");
+  const std::string text =
+      StrCat(program, ":\n  Version:  ", BuildVersion(), "\n  Revision: ", BuildRevision(), "\n");
   return WriteAll(FdRef(STDOUT_FILENO), text, "standard output");
 }
 
@@ -55,7 +57,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string_view> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   const corten::Status status = corten::shim::Main(program, words);
   if (status.ok()) return 0;
-  const std::string text = corten::StrCat(program, ": ", status.error().text(), "\n");
+  // By the name of the runtime, not of the program: daemons show it to users.
+  const std::string text = corten::StrCat(corten::shim::kRuntimeName, ": ", status.error().text());
   (void)!write(STDERR_FILENO, text.data(), text.size());  // nobody to tell otherwise
   return 1;
 }
