@@ -14,7 +14,6 @@ Walk::Walk(const TxState& tx, OnProblem on_problem, const std::atomic<bool>* sto
 bool Walk::Run() {
   reached_.assign(tx_.meta().high_water, false);
   reached_[0] = reached_[1] = true;
-  CheckMetaHeaders();
   todo_.push_back({.page = tx_.meta().root_page, .low = {}, .high = {}});
   while (!todo_.empty() && !ended_) {
     if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) return false;
@@ -44,8 +43,7 @@ bool Walk::Mark(PageRun run) {
   return true;
 }
 
-void Walk::CheckMetaHeaders() {
-  // Of the current meta page only: the other one may be what an interrupted commit left.
+void Walk::CheckMetaHeader() {
   const uint64_t id = tx_.meta().txid % 2;
   const PageView page{tx_.RawPage(id), tx_.meta().page_size, id};
   if (page.stored_id() != id || page.flags() != kMetaPage)
@@ -174,6 +172,7 @@ Result<CheckReport> Check(const Tx& tx) {
         return problems.size() < kMaxProblems;
       },
       nullptr);
+  walk.CheckMetaHeader();
   (void)walk.Run();  // an early end has its problems in the list
   CheckReport report = walk.report();
   report.problems = std::move(problems);

@@ -23,6 +23,10 @@ class Walk {
   // `tx` is a read transaction, borrowed; `stop` too, may be null.
   Walk(const TxState& tx, OnProblem on_problem, const std::atomic<bool>* stop);
 
+  // Of the current meta page only: the other one may be what an interrupted commit left. Not part
+  // of Run: the second commit after this state writes that page again, and the search for free
+  // pages runs beside commits.
+  void CheckMetaHeader();
   // False: ended early. Time and memory are bounded by the number of pages, whatever is in them.
   bool Run();
 
@@ -49,7 +53,6 @@ class Walk {
   void VisitBucketValue(const PageView& holder, std::string_view name, std::string_view value,
                         uint32_t depth);
   void VisitStoredFreeList();
-  void CheckMetaHeaders();
 
   const TxState& tx_;
   const OnProblem on_problem_;
