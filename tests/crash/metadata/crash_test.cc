@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -123,12 +124,20 @@ class MetadataCrashTest : public ::testing::Test {
     EXPECT_EQ(left, 0U);
   }
 
+  // Commits that meet share a group, so one run may pass a point a little less often than another:
+  // then the passage before is taken.
   void KillAt(const std::string& point, int passage) {
-    const std::string where = StrCat(point, "@", passage);
-    SCOPED_TRACE(where);
-    const std::string root = temp_.Path(StrCat("kill", ++kills_));
-    const RunOutput killed = Run(root, StrCat("CORTEN_KILL_AT=", where));
-    ASSERT_EQ(killed.status.signal, SIGKILL) << killed.err;
+    const int fewest = passage == 1 ? 1 : passage - std::max(1, passage / 4);
+    std::string root;
+    RunOutput killed;
+    for (bool reached = false; !reached; --passage) {
+      const std::string where = StrCat(point, "@", passage);
+      root = temp_.Path(StrCat("kill", ++kills_));
+      killed = Run(root, StrCat("CORTEN_KILL_AT=", where));
+      reached = killed.status.signal == SIGKILL;
+      ASSERT_TRUE(reached || (killed.status.ok() && passage > fewest)) << where << killed.err;
+    }
+    SCOPED_TRACE(StrCat(point, "@", passage + 1));
     {
       const CrashBackends backends = OpenCrashBackends(root).value();
       // Opening finishes what was cut in two; only then every row has its bytes.
