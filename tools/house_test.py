@@ -85,6 +85,11 @@ class Links(unittest.TestCase):
         self.assertEqual(2, len(self.problems("src/proto/libcorten_proto_lite.a src/proto/libcorten_proto_msgs.a")))
         self.assertEqual(1, len(self.problems("/usr/lib/libgrpc++.a")))
 
+    def test_the_shim_is_static_but_with_a_sanitizer(self):
+        for flags, count in (("-static", 0), ("-fuse-ld=mold", 1), ("-fsanitize=thread", 0)):
+            words = ["src/proto/libcorten_proto_lite.a", flags]
+            self.assertEqual(count, len(list(check_links.check("src/shim/containerd-shim-runc-v2", words))))
+
 
 if __name__ == "__main__":
     unittest.main()
