@@ -149,6 +149,7 @@ Result<metadata::GcOutcome> RunCollection(metadata::Database& database, Meter* m
   metadata::GcOutcome outcome;
   outcome.pause = stats.pause;
   outcome.next_expiry = stats.next_expiry;
+  outcome.left_behind = !stats.trouble.empty();
   return outcome;
 }
 

@@ -100,6 +100,15 @@ void GcPolicy::OnFinished(bool ok, Nanos pause, Nanos now) {
   PlanAt(now + (IsUrgent() ? schedule_.schedule_delay : interval_));
 }
 
+void GcPolicy::OnLeftBehind(bool left, Nanos now) {
+  if (!left) {
+    retry_ = Nanos::zero();
+    return;
+  }
+  retry_ = std::clamp<Nanos>(2 * retry_, kRetryDelay, kLongestRetry);
+  OnExpiry(retry_, now);
+}
+
 GcScheduler::GcScheduler(Collect collect, Options options)
     : collect_(std::move(collect)),
       options_(std::move(options)),
@@ -202,6 +211,7 @@ void GcScheduler::Run() {
       failure_ = outcome.error().text();
     }
     policy_.OnFinished(outcome.ok(), outcome.ok() ? outcome->pause : nanoseconds(0), end);
+    if (outcome.ok()) policy_.OnLeftBehind(outcome->left_behind, end);
     finished_ = number;
     changed_.notify_all();
   }

@@ -31,6 +31,7 @@ struct GcSchedule {
 struct GcOutcome {
   std::chrono::nanoseconds pause{0};  // the locked part only
   std::optional<Time> next_expiry;    // when something kept by a date expires
+  bool left_behind = false;           // a backend failed: garbage is left for another run
 };
 
 // The rule. One thread. Time is what the caller says: nanoseconds of any steady clock.
@@ -49,6 +50,10 @@ class GcPolicy {
   // At or after NextTick: whether to run now. If not, a later tick is planned.
   bool Tick(Nanos now);
   void OnFinished(bool ok, Nanos pause, Nanos now);
+  // After OnFinished of a run that succeeded. What it left behind is tried again after a second,
+  // then after twice as long each time, at most kLongestRetry apart, until a run leaves nothing.
+  void OnLeftBehind(bool left, Nanos now);
+  static constexpr Nanos kLongestRetry = std::chrono::minutes(10);
   // The pause planned between two runs.
   Nanos interval() const { return interval_; }
 
@@ -68,6 +73,7 @@ class GcPolicy {
   uint64_t mutations_ = 0;
   uint64_t runs_ = 0;
   Nanos pauses_{0};  // of all runs
+  Nanos retry_{0};   // before the next try at what was left behind; 0: nothing was
 };
 
 // Runs a collector by that rule in a thread of its own.

@@ -123,6 +123,31 @@ TEST(GcPolicy, FailureIsRetriedAfterTheIntervalAndASecond) {
   EXPECT_TRUE(policy.Tick(*policy.NextTick()));
 }
 
+TEST(GcPolicy, WhatWasLeftBehindIsTriedAgainEverLater) {
+  GcPolicy policy = Settled();
+  nanoseconds now = seconds(10);
+  policy.OnLeftBehind(true, now);
+  nanoseconds expected = seconds(1);
+  for (int i = 0; i < 12; ++i) {
+    const auto tick = policy.NextTick();
+    ASSERT_TRUE(tick.has_value());
+    EXPECT_EQ(*tick, now + expected + milliseconds(1)) << i;
+    now = *tick;
+    ASSERT_TRUE(policy.Tick(now)) << i;
+    policy.OnFinished(true, milliseconds(1), now);
+    EXPECT_FALSE(policy.Tick(*policy.NextTick()));  // nothing else happened
+    policy.OnLeftBehind(true, now);
+    expected = std::min<nanoseconds>(2 * expected, GcPolicy::kLongestRetry);
+  }
+  ASSERT_TRUE(policy.Tick(*policy.NextTick()));
+  policy.OnFinished(true, milliseconds(1), now);
+  policy.OnLeftBehind(false, now);
+  EXPECT_FALSE(policy.Tick(*policy.NextTick()));
+  EXPECT_EQ(policy.NextTick(), std::nullopt);
+  policy.OnLeftBehind(true, now);
+  EXPECT_EQ(policy.NextTick(), now + seconds(1) + milliseconds(1)) << "from the beginning";
+}
+
 TEST(GcPolicy, ExpiryRunsWhileIdle) {
   GcPolicy policy = Settled();
   policy.OnExpiry(hours(1), seconds(1));
