@@ -4,6 +4,7 @@
 #include <grpcpp/support/status.h>
 
 #include "base/strcat.h"
+#include "proto/registered_descriptors.h"
 
 namespace corten::daemon {
 
@@ -94,6 +95,7 @@ RpcMeter::RpcMeter() = default;
 RpcMeter::~RpcMeter() = default;
 
 void RpcMeter::AddService(const std::string& full_name) {
+  proto::RegisterDescriptors();
   const google::protobuf::ServiceDescriptor* service =
       google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
   if (service == nullptr) return;

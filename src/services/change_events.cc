@@ -11,6 +11,7 @@
 #include "containerd/events/snapshot.pb.h"
 #include "containerd/events/task.pb.h"
 #include "containerd/services/images/v1/image_events.pb.h"
+#include "proto/registered_descriptors.h"
 #include "services/facades.h"
 
 namespace corten::services {
@@ -194,7 +195,8 @@ events::FieldReader MakeEventFieldReader() {
             const std::vector<std::string>& path) -> std::optional<std::string> {
     std::string name = event.type_url;
     if (const size_t slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
-    // Known messages only: those linked in by the includes above.
+    proto::RegisterDescriptors();
+    // Known messages only.
     const google::protobuf::Descriptor* descriptor =
         google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
     if (descriptor == nullptr) return std::nullopt;
