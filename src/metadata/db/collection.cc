@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/background_work.h"
 #include "base/failpoint.h"
 
 namespace corten::metadata {
@@ -37,6 +38,7 @@ Status Collection::MarkAndSweep() {
 }
 
 Status Collection::Mark(const bolt::Tx& tx) {
+  const BackgroundWork aside;  // writers go on meanwhile, with threads that wake each other
   GcGraph::Pinned pinned;
   for (const auto& [name, backend] : core_->backends) pinned.emplace(name, backend->names.Pinned());
   std::vector<std::vector<CollectedResource>> resources;
