@@ -20,6 +20,7 @@ Error NoBlob(const model::Digest& digest) { return NotFoundError("content ", dig
 Result<std::unique_ptr<BlobDirs>> BlobDirs::Open(const Dir& root) {
   Dir blobs = TRY(root.MakeDir("blobs", kDirMode));
   auto dirs = std::unique_ptr<BlobDirs>(new BlobDirs(std::move(blobs)));
+  bool any = false;
   for (size_t i = 0; i < kAlgorithms.size(); ++i) {
     Result<Dir> dir = dirs->blobs_.OpenDir(std::string(kAlgorithms[i]));
     if (!dir.ok()) {
@@ -28,9 +29,18 @@ Result<std::unique_ptr<BlobDirs>> BlobDirs::Open(const Dir& root) {
     }
     TRY(dir->Sync());
     dirs->opened_[i] = new Algorithm(std::move(dir).value());
+    any = true;
   }
-  TRY(dirs->blobs_.Sync());
+  if (any) TRY(dirs->SyncWay());
   return dirs;
+}
+
+Status BlobDirs::SyncWay() const {
+  TRY(blobs_.Sync());
+  const Dir root = TRY(blobs_.OpenDir(".."));
+  TRY(root.Sync());
+  const Dir above = TRY(root.OpenDir(".."));
+  return above.Sync();
 }
 
 BlobDirs::~BlobDirs() {
@@ -48,7 +58,7 @@ Result<BlobDirs::Algorithm*> BlobDirs::FindOrMake(std::string_view algorithm) {
   const std::lock_guard lock(making_);
   if (Algorithm* opened = Find(algorithm); opened != nullptr) return opened;
   Dir dir = TRY(blobs_.MakeDir(std::string(algorithm), kDirMode));
-  TRY(blobs_.Sync());
+  TRY(SyncWay());
   const auto found = std::find(kAlgorithms.begin(), kAlgorithms.end(), algorithm);
   auto* opened = new Algorithm(std::move(dir));
   opened_[static_cast<size_t>(found - kAlgorithms.begin())].store(opened,

@@ -20,8 +20,9 @@ namespace corten::content {
 
 class BlobDirs {
  public:
-  // Opens what is below `root`/blobs and flushes it once: entries that a killed process made become
-  // durable.
+  // Opens what is below `root`/blobs and flushes it once, with the way to it (blobs, `root` and the
+  // directory above): entries that a killed process made become durable. Where there can be no blob
+  // yet nothing is flushed; the first one does it.
   static Result<std::unique_ptr<BlobDirs>> Open(const Dir& root);
   ~BlobDirs();
 
@@ -50,6 +51,7 @@ class BlobDirs {
     explicit Algorithm(Dir opened) : dir(std::move(opened)), syncer(dir.fd(), dir.path()) {}
   };
   explicit BlobDirs(Dir blobs) : blobs_(std::move(blobs)) {}
+  Status SyncWay() const;
   Algorithm* Find(std::string_view algorithm) const;
   Result<Algorithm*> FindOrMake(std::string_view algorithm);
 

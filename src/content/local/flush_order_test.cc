@@ -63,6 +63,15 @@ TEST_F(FlushOrderTest, ANewAlgorithmsDirectoryIsListedBeforeItsFirstBlob) {
   EXPECT_LT(listed, linked);
 }
 
+TEST_F(FlushOrderTest, TheWayToTheFirstBlobIsListedBeforeIt) {
+  const size_t made = FindCall(calls_, 0, "mkdirat(", {"\"sha256\""});
+  const size_t linked = FindCall(calls_, made, "linkat(", {"/blobs/sha256>"});
+  ASSERT_LT(linked, calls_.size());
+  for (const std::string& dir : {StrCat(temp_.Path("store"), "/blobs>"),
+                                 StrCat(temp_.Path("store"), ">"), StrCat(temp_.dir().path(), ">")})
+    EXPECT_LT(FindCall(calls_, made, "fsync(", {dir}), linked) << dir;
+}
+
 TEST_F(FlushOrderTest, WhatAKilledProcessLinkedIsListedAtOpen) {
   const Result<std::vector<std::string>> again =
       TraceCalls({CORTEN_CRASH_JOURNEY, temp_.Path("store")}, "fsync,write", temp_.Path("log"));
@@ -70,6 +79,9 @@ TEST_F(FlushOrderTest, WhatAKilledProcessLinkedIsListedAtOpen) {
   const size_t listed = FindCall(*again, 0, "fsync(", {"/blobs/sha256>"});
   const size_t promised = FindCall(*again, 0, "write(1<", {"committed "});
   EXPECT_LT(listed, promised) << "a blob that was found is promised without its entry on the disk";
+  for (const std::string& dir : {StrCat(temp_.Path("store"), "/blobs>"),
+                                 StrCat(temp_.Path("store"), ">"), StrCat(temp_.dir().path(), ">")})
+    EXPECT_LT(FindCall(*again, 0, "fsync(", {dir}), promised) << dir;
 }
 
 }  // namespace

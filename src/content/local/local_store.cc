@@ -93,14 +93,9 @@ Result<std::unique_ptr<LocalStore>> LocalStore::Open(const std::string& root, Op
   Dir dir = TRY(Dir::Create(root, kRootMode));
   auto store = std::unique_ptr<LocalStore>(new LocalStore(std::move(dir), std::move(options)));
   store->counters_ = std::make_unique<Counters>();
-  // First everything is made, then flushed: so a new store costs one commit of the filesystem's
-  // journal.
   store->ingests_ = TRY(IngestDirs::Open(store->root_));
   store->blobs_ = TRY(BlobDirs::Open(store->root_));
   store->live_ = std::make_unique<LiveIngests>(kParkedHashes);
-  TRY(store->root_.Sync());
-  const Dir above = TRY(Dir::Open(StrCat(root, "/..")));
-  TRY(above.Sync());
   return store;
 }
 
