@@ -47,6 +47,31 @@ TEST(Hash, BothImplementationsAgree) {
   EXPECT_EQ(SmallSha256Hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
+// The examples of FIPS 180-4.
+TEST(Hash, EachAlgorithmGivesItsKnownDigest) {
+  const std::pair<const char*, const char*> known[] = {
+      {"sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+      {"sha384",
+       "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed"
+       "8086072ba1e7cc2358baeca134c825a7"},
+      {"sha512",
+       "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+       "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"}};
+  for (const auto& [algorithm, digest] : known) {
+    Hasher hasher = Hasher::Create(algorithm).value();
+    hasher.Update("a");
+    (void)hasher.Hex();  // updates may go on
+    hasher.Update("bc");
+    EXPECT_EQ(hasher.Hex(), digest);
+    EXPECT_EQ(hasher.Digest(), StrCat(algorithm, ":", digest));
+    EXPECT_EQ(hasher.algorithm(), algorithm);
+    hasher.Reset();
+    hasher.Update("abc");
+    EXPECT_EQ(hasher.Hex(), digest);
+  }
+  EXPECT_TRUE(Hasher::Create("md5").error().Is(Code::kInvalidArgument));
+}
+
 TEST(Log, LinesLookLikeContainerds) {
   EXPECT_EQ(log::FormatLine(log::Format::kText, log::Level::kWarn, "T", "two words",
                             {{"id", "a b"}, {"n", "1"}}),
