@@ -19,8 +19,8 @@
 
 namespace corten::bolt {
 
-// Finds the free pages of the state that the file was opened with, in a thread of its own. Threads:
-// thread-safe.
+// Finds the free pages of the state that the file was opened with: in a thread of its own, or
+// within Start if there are few pages. Threads: thread-safe.
 class FreeWalk {
  public:
   // Borrowed for life.
@@ -54,10 +54,18 @@ class FreeWalk {
   std::thread thread_;
 };
 
+// Reads the meta pages of an open file, having made a new database of an empty one.
+struct Opened {
+  Meta meta;
+  uint64_t file_bytes = 0;
+  bool created = false;  // just now, and durable
+};
+Result<Opened> ReadOrCreate(File& file, const Options& options);
+
 class Db::Core {
  public:
   Core(std::unique_ptr<File> file, const Options& options, std::shared_ptr<const Snapshot> snapshot,
-       uint64_t file_bytes);
+       const Opened& found);
 
   const std::unique_ptr<File> file;
   const Options options;
@@ -67,12 +75,5 @@ class Db::Core {
   Writer writer;
   Committer committer;
 };
-
-// Reads the meta pages of an open file, having made a new database of an empty one.
-struct Opened {
-  Meta meta;
-  uint64_t file_bytes = 0;
-};
-Result<Opened> ReadOrCreate(File& file, const Options& options);
 
 }  // namespace corten::bolt

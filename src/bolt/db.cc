@@ -11,6 +11,10 @@
 
 namespace corten::bolt {
 
+namespace {
+constexpr uint64_t kQuickWalk = 64;  // pages that are sooner walked than a thread is started
+}  // namespace
+
 // --- the walk for free pages ---
 
 FreeWalk::~FreeWalk() { Stop(); }
@@ -22,13 +26,18 @@ void FreeWalk::Stop() {
 
 // Where it cannot run, free pages stay unknown: the file grows, nothing else.
 void FreeWalk::Start() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (started_) return;
   started_ = true;
   Result<std::shared_ptr<const Snapshot>> snapshot = readers_.Begin();
   if (!snapshot.ok()) {
     failed_ = std::move(snapshot).TakeError();
     finished_ = true;
+    return;
+  }
+  if ((*snapshot)->meta.high_water <= kQuickWalk) {
+    lock.unlock();
+    Run(std::move(*snapshot));
     return;
   }
   try {
@@ -82,12 +91,12 @@ std::string FreeWalk::damage() const {
 // --- Db ---
 
 Db::Core::Core(std::unique_ptr<File> opened, const Options& how,
-               std::shared_ptr<const Snapshot> snapshot, uint64_t file_bytes)
+               std::shared_ptr<const Snapshot> snapshot, const Opened& found)
     : file(std::move(opened)),
       options(how),
       readers(std::move(snapshot), how.max_readers),
       free_walk(readers, space, file->name()),
-      writer(*file, readers, space, how.no_sync, file_bytes),
+      writer(*file, readers, space, how.no_sync, found.file_bytes, found.created),
       committer(writer, readers, file->name(), how, [this] { free_walk.Start(); }) {}
 
 Db::Db(std::unique_ptr<Core> core) : core_(std::move(core)) {}
@@ -113,8 +122,7 @@ Result<std::unique_ptr<Db>> Db::OpenOn(std::unique_ptr<File> file, const Options
   std::shared_ptr<const Mapping> mapping =
       TRY(file->Map(MappedSize(opened.meta.high_water * opened.meta.page_size)));
   auto snapshot = std::make_shared<const Snapshot>(Snapshot{opened.meta, std::move(mapping)});
-  auto core =
-      std::make_unique<Core>(std::move(file), options, std::move(snapshot), opened.file_bytes);
+  auto core = std::make_unique<Core>(std::move(file), options, std::move(snapshot), opened);
   return std::unique_ptr<Db>(new Db(std::move(core)));
 }
 

@@ -369,6 +369,12 @@ TEST(Db, FilesThatAreNoDatabaseAreRefusedWithTheReason) {
   EXPECT_THAT(text_of(std::string(100000, '\0')), HasSubstr("no bolt file"))
       << "too long for an unfinished creation";
   EXPECT_EQ(text_of(std::string(4000, '\0')), "opened") << "creation was cut short: made again";
+  EXPECT_EQ(text_of(std::string(32768, '\0')), "opened") << "as long as a new file";
+  EXPECT_EQ(text_of(std::string(8192, '\0') + std::string(8192, 'x') + std::string(16384, '\0')),
+            "opened")
+      << "its pages were written, its metas not";
+  EXPECT_THAT(text_of(std::string(32767, '\0') + "x"), HasSubstr("no bolt file"))
+      << "a page that a new file has not";
   EXPECT_EQ(text_of(""), "opened");
   EXPECT_THAT(Db::Open("/dev/null").error().text(), HasSubstr("not a regular file"));
 }

@@ -12,6 +12,7 @@
 #include "base/strcat.h"
 #include "bolt/core.h"
 #include "bolt/page.h"
+#include "bolt/writer.h"
 
 namespace corten::bolt {
 
@@ -37,12 +38,19 @@ Result<uint32_t> NewPageSize(const Options& options) {
   return size;
 }
 
+// A new file has room for the first commits, so that they need not grow it.
+uint64_t NewFileSize(uint32_t page_size) { return GrownSize(kNewFilePages * page_size); }
+
 // True for an empty file, and for one whose creation was cut short: it is no longer than a new
-// file, and its meta pages, which are written last, were not.
+// file, and its meta pages, which are written last, were not. What follows a new file's pages is
+// nobody's.
 Result<bool> IsUnborn(File& file, uint64_t size, uint32_t page_size) {
-  if (size > kNewFilePages * page_size) return false;
-  const std::string metas = TRY(ReadHead(file, size_t{2} * page_size));
-  return metas.find_first_not_of('\0') == std::string::npos;
+  if (size > NewFileSize(page_size)) return false;
+  std::string bytes = TRY(ReadHead(file, size));
+  const size_t born = std::min<size_t>(bytes.size(), kNewFilePages * page_size);
+  const size_t metas = std::min<size_t>(born, size_t{2} * page_size);
+  bytes.erase(metas, born - metas);
+  return bytes.find_first_not_of('\0') == std::string::npos;
 }
 
 Status Create(File& file, const Options& options, uint32_t page_size) {
@@ -59,7 +67,7 @@ Status Create(File& file, const Options& options, uint32_t page_size) {
   meta.txid = 1;
   metas += EncodeMetaPage(meta);
   // The pages first: a valid meta page must never be there without them.
-  TRY(file.Resize(kNewFilePages * page_size));
+  TRY(file.Resize(NewFileSize(page_size)));
   TRY(file.Write(2 * uint64_t{page_size}, std::array<std::string_view, 1>{pages}));
   if (!options.no_sync && !FAILPOINT_SKIPS("bolt.create.flush_pages")) TRY(file.Sync());
   TRY(file.Write(0, std::array<std::string_view, 1>{metas}));
@@ -115,10 +123,12 @@ Error NoMeta(const File& file, const MetaPair& pair) {
 
 Result<Opened> ReadOrCreate(File& file, const Options& options) {
   uint64_t size = TRY(file.Size());
+  bool created = false;
   if (options.mode == Mode::kReadWrite) {
     const uint32_t page_size = TRY(NewPageSize(options));
     const bool unborn = TRY(IsUnborn(file, size, page_size));
     if (unborn) TRY(Create(file, options, page_size));
+    created = unborn;
     size = TRY(file.Size());
   }
   const std::string head = TRY(ReadHead(file, kMaxPageSize + kPageHeaderSize + kMetaSize));
@@ -132,7 +142,7 @@ Result<Opened> ReadOrCreate(File& file, const Options& options) {
                        StrCat("is cut off: the file has ", size, " bytes and should have ",
                               meta.high_water * meta.page_size));
   }
-  return Opened{meta, size};
+  return Opened{meta, size, created};
 }
 
 }  // namespace corten::bolt

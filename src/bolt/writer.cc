@@ -28,8 +28,9 @@ uint64_t MappedSize(uint64_t needed) {
   return (needed + kStep - 1) / kStep * kStep;
 }
 
-Writer::Writer(File& file, Readers& readers, FreePages& space, bool no_sync, uint64_t file_bytes)
-    : file_(file), readers_(readers), space_(space), no_sync_(no_sync) {
+Writer::Writer(File& file, Readers& readers, FreePages& space, bool no_sync, uint64_t file_bytes,
+               bool settled)
+    : file_(file), readers_(readers), space_(space), no_sync_(no_sync), settled_(settled) {
   counters_.file_bytes = file_bytes;
 }
 

@@ -37,8 +37,9 @@ class Writer {
     std::atomic<uint64_t> file_bytes{0};
   };
 
-  // All are borrowed for life.
-  Writer(File& file, Readers& readers, FreePages& space, bool no_sync, uint64_t file_bytes);
+  // All are borrowed for life. `settled`: the state is known to be durable.
+  Writer(File& file, Readers& readers, FreePages& space, bool no_sync, uint64_t file_bytes,
+         bool settled);
 
   // kUnavailable after a flush or a meta page failed.
   Status CheckUsable() const;
@@ -61,7 +62,7 @@ class Writer {
   Readers& readers_;
   FreePages& space_;
   const bool no_sync_;
-  bool settled_ = false;
+  bool settled_;
   mutable std::mutex refused_mutex_;    // guards refused_
   std::optional<std::string> refused_;  // why no commit is possible any more
   Counters counters_;
