@@ -125,6 +125,7 @@ class Daemon {
     inherited_ = TakeListenFds();
     loop_ = TRY(Loop::Create());
     TRY(WatchSignals());
+    grpc_threads_.emplace();
     log::Info("starting cortend", {{"version", std::string(BuildVersion())},
                                    {"revision", std::string(BuildRevision())}});
     const std::string temp_mounts = StrCat(settings_.config.root, "/tmpmounts");
@@ -326,6 +327,7 @@ class Daemon {
   std::unique_ptr<Loop> loop_;
   Loop::TimerId trim_ = 0;
   Fd signals_;
+  std::optional<GrpcThreads> grpc_threads_;
   std::optional<plugin::Graph> graph_;
   SocketConfig* grpc_ = nullptr;  // inside the graph's descriptors
   SocketConfig* ttrpc_ = nullptr;

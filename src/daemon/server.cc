@@ -2,6 +2,7 @@
 
 #include <absl/synchronization/mutex.h>
 #include <fcntl.h>
+#include <grpc/grpc.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
@@ -52,6 +53,18 @@ bool SomebodyListens(const std::string& path) { return wire::ConnectUnix(path).o
 
 }  // namespace
 
+GrpcThreads::GrpcThreads() {
+  // Debian's build of absl looks for lock cycles, in one graph for all threads, whenever a lock is
+  // taken while another is held: gRPC does so several times in every call.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  starting_ = std::thread(grpc_init);
+}
+
+GrpcThreads::~GrpcThreads() {
+  starting_.join();
+  grpc_shutdown();
+}
+
 Result<Fd> ListenAt(const ListenOptions& options) {
   const size_t slash = options.address.rfind('/');
   if (slash == std::string::npos || slash == 0)
@@ -101,9 +114,6 @@ Server::~Server() { Stop(0); }
 
 Result<std::unique_ptr<Server>> Server::Create(const std::vector<grpc::Service*>& services,
                                                const Options& options) {
-  // Debian's build of absl looks for lock cycles, in one graph for all threads, whenever a lock is
-  // taken while another is held: gRPC does so several times in every call.
-  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   auto core = std::make_unique<Core>();
   core->options = options;
   grpc::ServerBuilder builder;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -32,6 +33,19 @@ struct ListenOptions {
 // socket removed, mode 0660. kAlreadyExists when somebody listens there; kInvalidArgument: path too
 // long.
 Result<Fd> ListenAt(const ListenOptions& options);
+
+// Holds gRPC's threads, which it starts beside the caller: so they are there when the server is
+// made. The caller's signal mask is theirs. Outlives everything that uses gRPC.
+class GrpcThreads {
+ public:
+  GrpcThreads();
+  ~GrpcThreads();
+  GrpcThreads(const GrpcThreads&) = delete;
+  GrpcThreads& operator=(const GrpcThreads&) = delete;
+
+ private:
+  std::thread starting_;
+};
 
 class Server {
  public:

@@ -1,5 +1,5 @@
-// Descriptors are parsed when somebody asks a message for its own. Who looks one up by name asks for
-// all of them first.
+// Descriptors are parsed when somebody asks a message for its own. Who looks one up by name asks
+// for all of them first.
 #pragma once
 
 namespace corten::proto {
