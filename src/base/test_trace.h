@@ -22,7 +22,9 @@ inline Result<std::vector<std::string>> TraceCalls(const std::vector<std::string
                                                    const std::string& log) {
   constexpr std::chrono::seconds kTime{120};
   SpawnOptions options;
-  options.args = {"strace", "-f", "-y", "-s", "200", "-o", log, "-e", "trace=" + names, "--"};
+  options.args = {"strace", "-f", "-y", "-s", "200", "-o", log, "-e", "trace=" + names};
+  options.args.emplace_back("--env=LSAN_OPTIONS=detect_leaks=0");  // it cannot look when traced
+  options.args.emplace_back("--");
   options.args.insert(options.args.end(), args.begin(), args.end());
   const RunOutput run = TRY(RunProgram(std::move(options), "", kTime));
   if (!run.status.ok()) return FailedPreconditionError("traced program failed: ", run.err);
