@@ -8,6 +8,7 @@
 #include "oci/json.h"
 #include "oci/limits.h"
 #include "oci/mounts.h"
+#include "oci/seccomp.h"
 
 namespace corten::oci {
 
@@ -28,17 +29,38 @@ Result<Json> ParseUser(std::string_view text) {
   return Json{{"uid", uid}, {"gid", gid}};
 }
 
-Status ApplyProcess(const SpecRequest& request, const Json& image, Json& process) {
-  process["terminal"] = request.terminal;
+Status ApplyUser(const SpecRequest& request, const Json& image, Json& process) {
   std::string user = request.user;
   if (user.empty()) user = String(image, "User");
-  process["user"] = TRY(ParseUser(user.empty() ? std::string_view("0:0") : std::string_view(user)));
+  if (user.empty()) user = "0:0";
+  if (!request.with_root) {
+    process["user"] = TRY(ParseUser(user));
+    return Ok();
+  }
+  TRY(SetUser(process, user, request.with_root));
+  return SetAdditionalGroups(process, StrCat(process["user"]["uid"].get<uint32_t>()),
+                             request.with_root);
+}
+
+Result<std::vector<std::string>> ArgsOf(const SpecRequest& request, const Json& image) {
   std::vector<std::string> args = Strings(image, "Entrypoint");
-  const std::vector<std::string> command =
-      request.args.empty() ? Strings(image, "Cmd") : request.args;
+  std::vector<std::string> command = Strings(image, "Cmd");
+  if (request.entrypoint.has_value()) {
+    args.clear();
+    command.clear();
+    if (!request.entrypoint->empty()) args.push_back(*request.entrypoint);
+  }
+  if (!request.args.empty()) command = request.args;
   args.insert(args.end(), command.begin(), command.end());
   if (args.empty())
     return InvalidArgumentError("no command: neither the image nor the call says what to run");
+  return args;
+}
+
+Status ApplyProcess(const SpecRequest& request, const Json& image, Json& process) {
+  process["terminal"] = request.terminal;
+  TRY(ApplyUser(request, image, process));
+  const std::vector<std::string> args = TRY(ArgsOf(request, image));
   process["args"] = args;
   std::vector<std::string> env = {kPath};
   MergeEnv(env, Strings(image, "Env"));
@@ -52,12 +74,33 @@ Status ApplyProcess(const SpecRequest& request, const Json& image, Json& process
   return Ok();
 }
 
+Status CheckCapabilities(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (!name.starts_with("CAP_"))
+      return InvalidArgumentError("capability ", Quoted(name),
+                                  ": want a name such as CAP_NET_ADMIN");
+  }
+  return Ok();
+}
+
 Status ApplyRights(const SpecRequest& request, Json& spec) {
-  if (!request.privileged) return Ok();
+  TRY(CheckCapabilities(request.cap_add));
+  TRY(CheckCapabilities(request.cap_drop));
+  Json& process = spec["process"];
+  if (!request.privileged) {
+    AddCapabilities(process, request.cap_add);
+    DropCapabilities(process, request.cap_drop);
+    if (request.seccomp) {
+      spec["linux"]["seccomp"] =
+          DefaultSeccompProfile(Strings(process["capabilities"], "bounding"));
+    }
+    return Ok();
+  }
   const std::vector<std::string> all = TRY(CurrentCapabilities());
   MakePrivileged(spec, all);
   spec["process"]["noNewPrivileges"] = false;
   spec["linux"]["resources"]["devices"] = Json::array({{{"allow", true}, {"access", "rwm"}}});
+  DropCapabilities(process, request.cap_drop);
   return Ok();
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "oci/users.h"
 
 namespace corten::oci {
 
@@ -35,20 +36,27 @@ struct SpecRequest {
       args;  // empty: the image's entrypoint and command; else the command after the entrypoint
   std::vector<std::string> env;  // KEY=VALUE, over the image's
   std::string cwd;               // empty: the image's, else "/"
-  std::string user;      // "uid[:gid]" in numbers; empty: the image's if it is numeric, else 0:0
-  std::string hostname;  // empty: the id
+  std::string user;              // USER[:GROUP]; empty: the image's, else root
+  // Where names of users and groups are looked up, and further groups; empty: only numbers are
+  // understood.
+  WithRoot with_root;
+  std::optional<std::string> entrypoint;  // instead of the image's, whose command goes then too
+  std::string hostname;                   // empty: the id
   bool terminal = false;
   bool read_only = false;
   bool host_network = false;
-  bool privileged = false;  // all capabilities, all devices, nothing masked
+  bool privileged = false;  // all capabilities, all devices, nothing masked, no seccomp profile
+  bool seccomp = false;     // containerd's default profile
+  std::vector<std::string> cap_add;   // "CAP_NET_ADMIN"
+  std::vector<std::string> cap_drop;  // the same
   std::vector<BindMount> mounts;
   std::optional<int64_t> memory_bytes;
   std::optional<int64_t> cpu_quota_us;  // per 100 ms
   std::vector<std::pair<std::string, std::string>> annotations;
 };
 
-// kInvalidArgument: neither image nor request says what to run, a user that is not numeric, image
-// configuration that is not JSON.
+// kInvalidArgument: neither image nor request says what to run, a user that cannot be one, image
+// configuration that is not JSON; kNotFound: a user or group that the root does not know.
 Result<std::string> MakeSpec(const SpecRequest& request);
 
 // The process of an exec: the container's own process with other arguments. `spec` is the

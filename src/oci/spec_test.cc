@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
+
+#include "base/dir.h"
+#include "base/test_dir.h"
 
 namespace corten::oci {
 namespace {
@@ -33,6 +38,52 @@ TEST(Spec, TheImageSaysWhatRunsUnlessTheCallDoes) {
   EXPECT_EQ(other["process"]["args"], Json({"/e", "b", "c"}));
   EXPECT_EQ(other["process"]["env"], Json({"PATH=/x", "K=2", "L=3"}));
   EXPECT_EQ(other["process"]["user"]["uid"], 7);
+}
+
+TEST(Spec, NamesOfUsersAreLookedUpInTheRoot) {
+  const TestDir temp;
+  const std::string path = temp.dir().path();
+  ASSERT_TRUE(MakeDirs(path + "/etc", 0755).ok());
+  std::ofstream(path + "/etc/passwd") << "web:x:33:34::/:/bin/sh\n";
+  std::ofstream(path + "/etc/group") << "data:x:35:web\n";
+  SpecRequest request = Request();
+  request.with_root = [&](const std::function<Status(const Dir& root)>& body) -> Status {
+    const Dir root = TRY(Dir::Open(path));
+    return body(root);
+  };
+  request.user = "web";
+  const Json user = Json::parse(MakeSpec(request).value())["process"]["user"];
+  EXPECT_EQ(user["uid"], 33);
+  EXPECT_EQ(user["gid"], 34);
+  EXPECT_EQ(user["additionalGids"], Json({34, 35}));
+  request.user = "nobody-knows";
+  EXPECT_EQ(MakeSpec(request).error().code(), Code::kNotFound);
+}
+
+TEST(Spec, AnEntrypointReplacesTheImagesAndItsCommand) {
+  SpecRequest request = Request();
+  request.entrypoint = "/own";
+  EXPECT_EQ(Json::parse(MakeSpec(request).value())["process"]["args"], Json::array({"/own"}));
+  request.args = {"x"};
+  EXPECT_EQ(Json::parse(MakeSpec(request).value())["process"]["args"], Json({"/own", "x"}));
+  request.entrypoint = "";
+  EXPECT_EQ(Json::parse(MakeSpec(request).value())["process"]["args"], Json::array({"x"}));
+}
+
+TEST(Spec, RightsAreAddedAndTakenAndFilteredByAProfile) {
+  SpecRequest request = Request();
+  request.cap_add = {"CAP_SYS_TIME"};
+  request.cap_drop = {"CAP_CHOWN"};
+  request.seccomp = true;
+  Json spec = Json::parse(MakeSpec(request).value());
+  const std::vector<std::string> held = spec["process"]["capabilities"]["bounding"];
+  EXPECT_EQ(std::count(held.begin(), held.end(), "CAP_SYS_TIME"), 1);
+  EXPECT_EQ(std::count(held.begin(), held.end(), "CAP_CHOWN"), 0);
+  EXPECT_NE(spec["linux"]["seccomp"].dump().find("clock_settime"), std::string::npos);
+  request.privileged = true;
+  EXPECT_FALSE(Json::parse(MakeSpec(request).value())["linux"].contains("seccomp"));
+  request.cap_add = {"sys_time"};
+  EXPECT_EQ(MakeSpec(request).error().code(), Code::kInvalidArgument);
 }
 
 TEST(Spec, NonsenseIsRefusedWithAReason) {
