@@ -11,6 +11,7 @@
 #include "cli/corten_verbs.h"
 #include "cli/image_journeys.h"
 #include "cli/interrupts.h"
+#include "cli/process.h"
 #include "cli/transfer_view.h"
 #include "image/export.h"
 #include "model/reference.h"
@@ -18,6 +19,8 @@
 namespace corten::cli {
 
 namespace {
+
+constexpr const char* kHostsDir = "/etc/containerd/certs.d";
 
 Result<int> Rmi(Session& session, const Values& values) {
   if (values.args.empty()) return InvalidArgumentError("name at least one image");
@@ -84,27 +87,34 @@ Result<int> ImportFrom(Session& session, const Values& values, FdRef file,
   return Ended(done, name);
 }
 
+// Fetches and unpacks, with a picture of it on standard error.
+Status Fetch(Session& session, const std::string& reference, const image::RegistryOptions& registry,
+             const model::Platform& platform, const std::string& snapshotter,
+             const std::function<bool()>& canceled) {
+  image::Transfers transfers = RemoteJourneys(session, snapshotter);
+  image::StoreRequest request;
+  request.name = reference;
+  request.platforms = {platform};
+  request.unpacks = {{platform, snapshotter}};
+  JourneyView view;
+  return transfers.Pull(
+      session.scope(), reference, registry, request,
+      [&](const image::Progress& told) { view(told); }, canceled);
+}
+
 Result<int> Pull(Session& session, const Values& values) {
   if (values.args.size() != 1)
     return InvalidArgumentError("name one image: corten pull [flags] IMAGE");
   const std::string reference = TRY(model::NormalizeDockerReference(values.Arg(0)));
   const std::string snapshotter = TRY(session.SnapshotterName(values));
-  image::Transfers transfers = RemoteJourneys(session, snapshotter);
   image::RegistryOptions registry;
   registry.hosts_dir = values.Text("hosts-dir");
   if (values.Bool("plain-http")) registry.default_scheme = "http";
-  image::StoreRequest request;
-  request.name = reference;
   model::Platform platform = model::HostPlatform();
   if (const std::string wanted = values.Text("platform"); !wanted.empty())
     platform = TRY(model::ParsePlatform(wanted));
-  request.platforms = {platform};
-  request.unpacks = {{platform, snapshotter}};
-  JourneyView view;
   const Interrupts interrupts;
-  const Status done = transfers.Pull(
-      session.scope(), reference, registry, request,
-      [&](const image::Progress& told) { view(told); }, &Interrupts::Seen);
+  const Status done = Fetch(session, reference, registry, platform, snapshotter, &Interrupts::Seen);
   if (done.ok()) PrintLine(reference);
   return Ended(done, StrCat("pull ", reference));
 }
@@ -158,6 +168,24 @@ Result<metadata::Image> FindImage(Session& session, const std::string& name) {
                        " (`corten pull` or `corten import` brings it here)");
 }
 
+Result<metadata::Image> ImageToRun(Session& session, const std::string& name,
+                                   const std::string& pull, const std::string& snapshotter) {
+  if (pull != "missing" && pull != "always" && pull != "never")
+    return InvalidArgumentError("pull ", Quoted(pull), ": want missing, always or never");
+  if (pull != "always") {
+    Result<metadata::Image> found = FindImage(session, name);
+    if (found.ok() || pull == "never" || !found.error().Is(Code::kNotFound)) return found;
+  }
+  const std::string reference = TRY(model::NormalizeDockerReference(name));
+  image::RegistryOptions registry;
+  registry.hosts_dir = kHostsDir;
+  Status done = Fetch(session, reference, registry, model::HostPlatform(), snapshotter,
+                      [] { return !NotInterrupted().ok(); });
+  TRY(NotInterrupted());
+  if (!done.ok()) return std::move(done).TakeError().Context(StrCat("pull ", reference));
+  return session.images().Get(session.ns(), reference);
+}
+
 Command RmiVerb() {
   return {{"rmi"},        "remove images and what only they need", "IMAGE...", "", {}, {},
           Connected(&Rmi)};
@@ -179,8 +207,7 @@ Command PullVerb() {
           "",
           {TextFlag({"platform"}, "e.g. linux/arm64 (default: this machine's)"),
            BoolFlag({"plain-http"}, "speak HTTP without TLS"),
-           TextFlag({"hosts-dir"}, "directory with hosts.toml files for registries",
-                    "/etc/containerd/certs.d"),
+           TextFlag({"hosts-dir"}, "directory with hosts.toml files for registries", kHostsDir),
            SnapshotterFlag()},
           {},
           Connected(&Pull)};

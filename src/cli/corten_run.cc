@@ -119,10 +119,11 @@ Result<int> Run(const Values& values) {
     return InvalidArgumentError("flags --detach and --rm cannot be specified together");
   BlockForwardedSignals();
   const std::unique_ptr<Session> session = TRY(Session::Open(values));
-  const metadata::Image image = TRY(FindImage(*session, values.Arg(0)));
+  const std::string snapshotter = TRY(session->SnapshotterName(values));
+  const metadata::Image image =
+      TRY(ImageToRun(*session, values.Arg(0), values.Text("pull"), snapshotter));
   const std::string id = values.Text("name").empty() ? RandomId() : values.Text("name");
   TRY(model::ValidateIdentifier(id, "name"));
-  const std::string snapshotter = TRY(session->SnapshotterName(values));
   std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(*session));
   const Prepared prepared =
       TRY(PrepareImage(*session, lease->scope(), image, snapshotter, model::HostPlatform()));
@@ -257,6 +258,7 @@ Command RunCommandVerb() {
       TextFlag({"runtime"}, "runtime name", "io.containerd.runc.v2"),
       TextFlag({"runtime-binary"}, "OCI runtime program, e.g. crun"),
       SnapshotterFlag(),
+      TextFlag({"pull"}, "fetch the image: missing, always or never", "missing"),
       TextFlag({"log-dir"}, "where output of detached containers goes", "/var/log/corten")};
   command.action = &Run;
   return command;

@@ -14,6 +14,12 @@ inline constexpr const char* kLogLabel =
 // get it.
 Result<metadata::Image> FindImage(Session& session, const std::string& name);
 
+// The same, for a container that is to run: `pull` says whether it is fetched, with a picture on
+// standard error. "missing": if it is not here; "always": first, in its present form; "never".
+// Errors: of FindImage with "never"; those of a pull; kInvalidArgument: another word.
+Result<metadata::Image> ImageToRun(Session& session, const std::string& name,
+                                   const std::string& pull, const std::string& snapshotter);
+
 Command RunCommandVerb();
 Command ExecCommandVerb();
 Command PsVerb();
