@@ -6,10 +6,10 @@ set -eu
 
 build="g++-12 g++ cmake ninja-build ccache mold pkg-config make git protobuf-compiler protobuf-compiler-grpc
   libgrpc++-dev libprotobuf-dev libssl-dev zlib1g-dev libisal-dev libzstd-dev libcurl4-openssl-dev
-  nlohmann-json3-dev libtomlplusplus-dev libre2-dev"
+  nlohmann-json3-dev libtomlplusplus-dev libre2-dev libyaml-cpp-dev"
 test="libgtest-dev libgmock-dev librapidcheck-dev libarchive-dev clang-format-19
   libfuse3-dev fuse3
-  runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd"
+  runc busybox-static docker-registry skopeo umoci iproute2 python3 strace e2fsprogs patchelf zstd apparmor"
 fuzz="clang-19 libclang-rt-19-dev clang-tidy-19"
 demo="runc busybox-static python3 zstd"
 

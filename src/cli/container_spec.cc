@@ -6,7 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/dir.h"
+#include "base/log.h"
+#include "oci/apparmor_profile.h"
+#include "oci/block_io.h"
 #include "oci/capabilities.h"
+#include "oci/cdi.h"
 #include "oci/default_spec.h"
 #include "oci/devices.h"
 #include "oci/environment.h"
@@ -92,17 +96,6 @@ Status CheckCapabilities(const std::vector<std::string>& names) {
   return Ok();
 }
 
-// The profile of --apparmor-default-profile must be in the kernel.
-Status CheckProfileIsLoaded(const std::string& name) {
-  const std::string loaded =
-      TRY(ReadFileAt("/sys/kernel/security/apparmor/profiles", kMaxDocument));
-  if (StrCat("\n", loaded).find(StrCat("\n", name, " (")) != std::string::npos) return Ok();
-  return UnimplementedError(
-      "AppArmor profile ", name,
-      " is not loaded, and loading profiles is not in this build: load it with "
-      "apparmor_parser, then use --apparmor-profile");
-}
-
 Status ApplyRights(const Values& values, Json& spec) {
   Json& process = oci::ObjectOf(spec, "process");
   TRY(CheckCapabilities(values.List("cap-add")));
@@ -127,7 +120,7 @@ Status ApplyRights(const Values& values, Json& spec) {
   const std::string profile = values.Text("apparmor-profile");
   if (!own.empty() && !profile.empty())
     return InvalidArgumentError("apparmor-profile conflicts with apparmor-default-profile");
-  if (!own.empty()) TRY(CheckProfileIsLoaded(own));
+  if (!own.empty()) TRY(oci::EnsureAppArmorProfile(own));
   if (!own.empty() || !profile.empty()) process["apparmorProfile"] = own.empty() ? profile : own;
   if (values.Bool("allow-new-privs")) process.erase("noNewPrivileges");
   return Ok();
@@ -161,6 +154,19 @@ Status ApplyRunLimits(const Values& values, Json& spec) {
   return Ok();
 }
 
+Status ApplyBlockIo(const Values& values, Json& linux) {
+  oci::BlockIoClasses classes;
+  if (const std::string file = values.Text("blockio-config-file"); !file.empty()) {
+    classes = TRY(oci::BlockIoClasses::Load(file).Context("blockio-config-file error"));
+    for (const std::string& warning : classes.warnings()) log::Warn(warning);
+  }
+  const std::string name = values.Text("blockio-class");
+  if (name.empty()) return Ok();
+  Json block = TRY(classes.Find(name).Context("blockio-class error"));
+  oci::ObjectOf(linux, "resources")["blockIO"] = std::move(block);
+  return Ok();
+}
+
 Status ApplyLimits(const Values& values, Json& spec) {
   Json& linux = oci::ObjectOf(spec, "linux");
   const int64_t quota = values.Int("cpu-quota");
@@ -175,8 +181,7 @@ Status ApplyLimits(const Values& values, Json& spec) {
     oci::SetMemoryLimit(linux, memory);
   if (const std::string rdt = values.Text("rdt-class"); !rdt.empty())
     linux["intelRdt"] = {{"closID", rdt}};
-  if (!values.Text("blockio-class").empty() || !values.Text("blockio-config-file").empty())
-    return UnimplementedError("--blockio-class and --blockio-config-file: not in this build");
+  TRY(ApplyBlockIo(values, linux));
   return Ok();
 }
 
@@ -200,13 +205,20 @@ Status ApplyNamespaces(const Values& values, const SpecInputs& inputs, Json& spe
   return Ok();
 }
 
+// Paths of this machine first, then devices by CDI name.
 Status ApplyDevices(const Values& values, Json& spec) {
+  std::vector<std::string> names;
   for (const std::string& device : values.List("device")) {
-    if (device.empty() || device[0] != '/')
-      return UnimplementedError("--device ", device, ": devices by CDI name are not in this build");
-    TRY(oci::AddDevice(oci::ObjectOf(spec, "linux"), device));
+    if (oci::IsCdiName(device)) {
+      names.push_back(device);
+    } else {
+      TRY(oci::AddDevice(oci::ObjectOf(spec, "linux"), device));
+    }
   }
-  return Ok();
+  if (names.empty()) return Ok();
+  const oci::CdiRegistry registry = oci::CdiRegistry::Load(oci::CdiRegistry::DefaultDirs());
+  for (const std::string& problem : registry.problems()) log::Warn(StrCat("CDI: ", problem));
+  return registry.Inject(names, spec).Context("CDI device injection failed");
 }
 
 Status ApplyAnnotations(const Values& values, Json& spec) {

@@ -25,7 +25,7 @@ struct SpecInputs {
 };
 
 // Errors: kInvalidArgument for flags that make no sense, kNotFound for users; errors of files that
-// flags name. kUnimplemented: --gpus, --cni, CDI devices, block I/O classes.
+// flags name. kUnimplemented: --gpus, --cni.
 Result<oci::Json> SpecOf(Session& session, const Values& values, const SpecInputs& inputs);
 
 // The specification in --config FILE, with the annotations of --label.
