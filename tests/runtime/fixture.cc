@@ -321,6 +321,17 @@ Status RuntimeFixture::Resume(const TaskKey& task) {
   return Awaited<void>([&](auto done) { tasks_->Resume(call_, task, done); });
 }
 
+bool RuntimeFixture::Freeze(int pid) {
+  if (kill(pid, SIGSTOP) != 0) return false;
+  return Eventually([pid] {
+    for (const auto& thread : fs::directory_iterator(StrCat("/proc/", pid, "/task"))) {
+      const auto status = ReadFileAt(thread.path().string() + "/status", 65536);
+      if (status.ok() && status->find("\nState:\tT") == std::string::npos) return false;
+    }
+    return true;
+  });
+}
+
 int RuntimeFixture::ShimPid(const TaskKey& task) {
   const std::string bundle = settings_.state + "/" + task.ns.str() + "/" + task.id.str();
   for (const int pid : Shims(dir_.path())) {

@@ -143,6 +143,9 @@ class RuntimeFixture : public testing::Test {
 
   // Pid of the shim that was started for `task` (it stands in its bundle); -1: none.
   int ShimPid(const TaskKey& task);
+  // SIGSTOP, until each thread has stopped: a signal reaches one thread first, and the others
+  // answer meanwhile. False: they did not stop.
+  static bool Freeze(int pid);
   bool BundleExists(const TaskKey& task);
   // Waits until `done` says so, looking every few ms (for states of other processes that nobody
   // announces).

@@ -160,7 +160,7 @@ TEST_F(MetricsJourney, AShimOfOurOwnIsNotAsked) {
     ASSERT_TRUE(Create(tasks.back()).ok());
     ASSERT_TRUE(StartInit(tasks.back()).ok());
   }
-  ASSERT_EQ(kill(ShimPid(tasks[1]), SIGSTOP), 0);
+  ASSERT_TRUE(Freeze(ShimPid(tasks[1])));
   const std::vector<Metric> metrics = Metrics();
   ASSERT_EQ(kill(ShimPid(tasks[1]), SIGCONT), 0);
   // Another's shim is asked, and one that does not answer in time is left out.

@@ -230,7 +230,7 @@ TEST_F(Trouble, AFrozenShimCostsOneDeadlineAndKeepsItsContainer) {
   }
   const int shim = ShimPid(sick);
   CloseDaemon();
-  ASSERT_EQ(kill(shim, SIGSTOP), 0);
+  ASSERT_TRUE(Freeze(shim));
   const auto begin = std::chrono::steady_clock::now();
   const RecoveryReport report = Reopen();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
