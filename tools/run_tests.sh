@@ -13,7 +13,7 @@ rm -rf "$results"
 mkdir -p "$results"
 supp=$PWD/tests
 log=log_path=$results/sanitizer:log_exe_name=1
-export TSAN_OPTIONS=$log:suppressions=$supp/tsan.supp:halt_on_error=1:second_deadlock_stack=1
+export TSAN_OPTIONS=$log:suppressions=$supp/tsan.supp:halt_on_error=1:second_deadlock_stack=1:history_size=7
 export ASAN_OPTIONS=$log:detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1
 export UBSAN_OPTIONS=$log:print_stacktrace=1:halt_on_error=1
 GTEST_OUTPUT=json:$results/ ctest --test-dir "$build" -j "$(nproc)" --output-on-failure --no-tests=error \

@@ -32,3 +32,6 @@ target_link_libraries(corten_grpc_static INTERFACE
 if(NOT CORTEN_SANITIZE)
   target_link_options(corten_grpc_static INTERFACE -static-libstdc++ -static-libgcc)
 endif()
+if(CORTEN_SANITIZE MATCHES thread)
+  include(${CMAKE_CURRENT_LIST_DIR}/grpc_order.cmake)
+endif()
