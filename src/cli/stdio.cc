@@ -146,6 +146,9 @@ void Stdio::Copy() {
       stopping = true;
       end = std::chrono::steady_clock::now() + kDrain;
       in_.Reset();
+      // A FIFO that nobody has ever written to gives no sign of its end: only a read does.
+      if (out_.valid() && !Pump(out_, 1)) out_.Reset();
+      if (err_.valid() && !Pump(err_, 2)) err_.Reset();
     }
   }
 }

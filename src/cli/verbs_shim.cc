@@ -7,12 +7,15 @@
 
 #include "base/dir.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "cli/message_json.h"
 #include "cli/session.h"
+#include "cli/stdio.h"
 #include "cli/verbs.h"
 #include "containerd/task/v2/task.pb.h"
 #include "containerd/task/v3/task.pb.h"
+#include "os/fifo.h"
 #include "os/pty.h"
 #include "wire/any_types.h"
 #include "wire/ttrpc_client.h"
@@ -145,32 +148,127 @@ Result<std::string> ProcessOf(const Values& values) {
   nlohmann::ordered_json process;
   process["terminal"] = values.Bool("tty");
   process["user"] = {{"uid", 0}, {"gid", 0}};
-  process["args"] = values.args;
+  process["args"] = std::vector<std::string>(values.args.begin() + 1, values.args.end());
   process["env"] = values.List("env");
-  process["cwd"] = values.Text("cwd");
+  process["cwd"] = values.Text("cwd").empty() ? "/" : values.Text("cwd");
   process["noNewPrivileges"] = true;
   return process.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+// The FIFOs that the flags name, made if they are not there; what was made goes with this.
+class NamedFifos {
+ public:
+  explicit NamedFifos(client::TaskIo io) : io_(std::move(io)) {}
+  ~NamedFifos() {
+    for (const std::string& path : made_) (void)unlink(path.c_str());
+  }
+  NamedFifos(const NamedFifos&) = delete;
+  NamedFifos& operator=(const NamedFifos&) = delete;
+
+  Status Make() {
+    for (const std::string* path : {&io_.in, &io_.out, &io_.err}) {
+      if (path->empty() || access(path->c_str(), F_OK) == 0) continue;
+      TRY(os::MakeFifo(*path, 0700).Context("error creating fifo"));
+      made_.push_back(*path);
+    }
+    return Ok();
+  }
+
+ private:
+  const client::TaskIo io_;
+  std::vector<std::string> made_;
+};
+
+// A process of a container that is spoken to through its shim.
+class ShimProcess {
+ public:
+  ShimProcess(ShimCaller& shim, std::string id, std::string exec)
+      : shim_(shim), id_(std::move(id)), exec_(std::move(exec)) {}
+
+  // Returns the process's id.
+  Result<uint32_t> Start(const std::string& process, const client::TaskIo& io) {
+    task::ExecProcessRequest request;
+    request.set_id(id_);
+    request.set_exec_id(exec_);
+    request.set_stdin(io.in);
+    request.set_stdout(io.out);
+    request.set_stderr(io.err);
+    request.set_terminal(io.terminal);
+    request.mutable_spec()->set_type_url(std::string(wire::kProcessType));
+    request.mutable_spec()->set_value(process);
+    TRY(shim_.Call<google::protobuf::Empty>(3, "Exec", request));
+    const task::StartResponse started =
+        TRY(shim_.Call<task::StartResponse>(3, "Start", Named<task::StartRequest>()));
+    return started.pid();
+  }
+  Result<int> Wait() {
+    const task::WaitResponse exit =
+        TRY(shim_.Call<task::WaitResponse>(3, "Wait", Named<task::WaitRequest>()));
+    return static_cast<int>(exit.exit_status());
+  }
+  void Delete() {
+    const auto done = shim_.Call<task::DeleteResponse>(3, "Delete", Named<task::DeleteRequest>());
+    if (!done.ok()) log::Warn("the process was not deleted", {{"error", done.error().text()}});
+  }
+  void CloseInput() {
+    task::CloseIORequest request = Named<task::CloseIORequest>();
+    request.set_stdin(true);
+    (void)shim_.Call<google::protobuf::Empty>(3, "CloseIO", request);  // it may have ended
+  }
+  void FitWindow() {
+    const Result<os::WindowSize> size = os::GetWindowSize(FdRef(1));
+    if (!size.ok()) return;
+    task::ResizePtyRequest request = Named<task::ResizePtyRequest>();
+    request.set_width(size->columns);
+    request.set_height(size->rows);
+    (void)shim_.Call<google::protobuf::Empty>(3, "ResizePty", request);  // it may have ended
+  }
+
+ private:
+  template <typename Request>
+  Request Named() const {
+    Request request;
+    request.set_id(id_);
+    request.set_exec_id(exec_);
+    return request;
+  }
+  ShimCaller& shim_;
+  const std::string id_;
+  const std::string exec_;
+};
+
+// With this program's standard streams, until the process has ended; its exit code.
+Result<int> Attached(ShimProcess& process, const Values& values, const std::string& spec,
+                     client::TaskIo io) {
+  NamedFifos fifos(io);
+  TRY(fifos.Make());
+  std::unique_ptr<Stdio> stdio = Stdio::Attach(io);
+  if (io.in.empty() && io.out.empty() && io.err.empty()) {
+    StdioOptions options;
+    options.id = values.Arg(0);
+    options.terminal = io.terminal;
+    stdio = TRY(Stdio::Create(options));
+  }
+  TRY(stdio->Start([&] { process.CloseInput(); }));  // a shim waits for whoever reads
+  TRY(process.Start(spec, stdio->io()));
+  stdio->LetInput();
+  if (io.terminal) process.FitWindow();
+  const int code = TRY(process.Wait());
+  stdio->Finish();
+  process.Delete();
+  return code;
 }
 
 Result<int> Exec(const Values& values) {
   const std::unique_ptr<ShimCaller> shim = TRY(ShimCaller::Open(values));
   if (values.args.empty()) return InvalidArgumentError("exec id must be provided");
-  const std::string process = TRY(ProcessOf(values));
-  task::ExecProcessRequest request;
-  request.set_id(values.Text("id"));
-  request.set_exec_id(values.Arg(0));
-  request.set_stdin(values.Text("stdin"));
-  request.set_stdout(values.Text("stdout"));
-  request.set_stderr(values.Text("stderr"));
-  request.set_terminal(values.Bool("tty"));
-  request.mutable_spec()->set_type_url(std::string(wire::kProcessType));
-  request.mutable_spec()->set_value(process);
-  TRY(shim->Call<google::protobuf::Empty>(3, "Exec", request));
-  task::StartRequest start;
-  start.set_id(values.Text("id"));
-  start.set_exec_id(values.Arg(0));
-  const task::StartResponse started = TRY(shim->Call<task::StartResponse>(3, "Start", start));
-  PrintLine(StrCat("exec running with pid ", started.pid()));
+  const std::string spec = TRY(ProcessOf(values));
+  const client::TaskIo io{values.Text("stdin"), values.Text("stdout"), values.Text("stderr"),
+                          values.Bool("tty")};
+  ShimProcess process(*shim, values.Text("id"), values.Arg(0));
+  if (values.Bool("attach")) return Attached(process, values, spec, io);
+  const uint32_t pid = TRY(process.Start(spec, io));
+  PrintLine(StrCat("exec running with pid ", pid));
   return 0;
 }
 
@@ -187,7 +285,7 @@ Command ShimCommand() {
       {{"delete"}, "delete a container with a shim", "", "", {}, {}, &Delete},
       {{"exec"},
        "exec a new process in the task's container",
-       "",
+       "[flags] EXEC-ID [COMMAND] [ARG...]",
        "",
        {TextFlag({"stdin"}, "specify the path to the stdin fifo"),
         TextFlag({"stdout"}, "specify the path to the stdout fifo"),

@@ -1,12 +1,14 @@
 #include <algorithm>
 #include <set>
 
+#include "api/values.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "cli/session.h"
 #include "cli/snapshot_verbs.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
+#include "containerd/services/mounts/v1/mounts.grpc.pb.h"
 
 namespace corten::cli {
 
@@ -70,10 +72,30 @@ Result<int> Prepare(Session& session, const Values& values) {
   return 0;
 }
 
+// Has the daemon make the mounts, and says what is left to mount. A daemon without a mount manager
+// leaves everything.
+Result<std::vector<model::Mount>> Activate(Session& session, const std::string& key,
+                                           const std::vector<model::Mount>& mounts) {
+  namespace service = containerd::services::mounts::v1;
+  service::ActivateRequest request;
+  request.set_name(StrCat("ctr", key));
+  request.set_temporary(true);
+  api::ToProto(mounts, request.mutable_mounts());
+  grpc::ClientContext context;
+  session.connection()->Prepare(&context, session.scope());
+  service::ActivateResponse response;
+  const Status done = client::FromGrpc(service::Mounts::NewStub(session.connection()->channel())
+                                           ->Activate(&context, request, &response));
+  if (!done.ok() && done.error().Is(Code::kUnimplemented)) return mounts;
+  if (!done.ok()) return done.error().Clone().Context("activate error");
+  return api::FromProto(response.info().system());
+}
+
 Result<int> Mounts(Session& session, const Values& values) {
   if (values.args.size() != 2) return values.Help();
   const auto snapshots = TRY(session.Snapshots(values));
-  const std::vector<model::Mount> mounts = TRY(snapshots->Mounts(values.Arg(1)));
+  std::vector<model::Mount> mounts = TRY(snapshots->Mounts(values.Arg(1)));
+  if (values.Bool("temp")) mounts = TRY(Activate(session, values.Arg(1), mounts));
   PrintMounts(values.Arg(0), mounts);
   return 0;
 }
@@ -185,7 +207,7 @@ Command MountsCommand() {
           "mount gets mount commands for the snapshots",
           "<target> <key>",
           "",
-          {BoolFlag({"temp"}, "mount temporarily")},
+          {BoolFlag({"temp"}, "let the daemon mount it, and print how to bind that")},
           {},
           Connected(&Mounts)};
 }
