@@ -13,6 +13,7 @@
 #include "cli/undo.h"
 #include "containerd/runc/v1/options.pb.h"
 #include "oci/spec.h"
+#include "os/pty.h"
 
 namespace corten::cli {
 
@@ -64,6 +65,14 @@ Result<int64_t> ParseBytes(const std::string& text) {
   return static_cast<int64_t>(value) * scale;
 }
 
+// The size of the terminal that the container's is to have from its first moment.
+std::optional<oci::ConsoleSize> ConsoleSizeOf(const Values& values) {
+  if (!values.Bool("tty")) return std::nullopt;
+  const Result<os::WindowSize> size = os::GetWindowSize(FdRef(STDOUT_FILENO));
+  if (!size.ok()) return std::nullopt;  // no terminal here; it gets its size from whoever has one
+  return oci::ConsoleSize{size->rows, size->columns};
+}
+
 Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, const std::string& id,
                                 const std::string& config) {
   oci::SpecRequest spec;
@@ -76,6 +85,7 @@ Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, con
   spec.user = values.Text("user");
   spec.hostname = values.Text("hostname");
   spec.terminal = values.Bool("tty");
+  spec.console_size = ConsoleSizeOf(values);
   spec.read_only = values.Bool("read-only");
   spec.privileged = values.Bool("privileged");
   const std::string network = values.Text("network");
@@ -111,6 +121,128 @@ std::optional<model::Any> RuntimeOptions(const Values& values) {
   return model::Any{"containerd.runc.v1.Options", options.SerializeAsString()};
 }
 
+StdioOptions StdioOf(const Values& values, const std::string& id) {
+  StdioOptions options;
+  options.id = id;
+  options.terminal = values.Bool("tty");
+  options.input = values.Bool("interactive") || values.Bool("tty");
+  return options;
+}
+
+// The container of one `corten run`: record, snapshot and task, which go again unless they are to
+// stay. One thread.
+class NewContainer {
+ public:
+  NewContainer(Session& session, const Values& values) : session_(session), values_(values) {}
+
+  Status Make() {
+    const std::string id = values_.Text("name").empty() ? RandomId() : values_.Text("name");
+    TRY(model::ValidateIdentifier(id, "name"));
+    container_.id = model::ContainerId(id);
+    TRY(NameIsFree());
+    container_.snapshotter = TRY(session_.SnapshotterName(values_));
+    const metadata::Image image =
+        TRY(ImageToRun(session_, values_.Arg(0), values_.Text("pull"), container_.snapshotter));
+    const std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(session_));
+    const Prepared prepared = TRY(PrepareImage(session_, lease->scope(), image,
+                                               container_.snapshotter, model::HostPlatform()));
+    TRY(NotInterrupted());
+    const oci::SpecRequest request = TRY(SpecOf(values_, session_.ns().str(), id, prepared.config));
+    const std::string spec = TRY(oci::MakeSpec(request));
+    container_.image = image.name;
+    container_.runtime = {values_.Text("runtime"), RuntimeOptions(values_)};
+    container_.spec = model::Any{std::string(oci::kSpecType), spec};
+    container_.snapshot_key = id;
+    container_.labels = ParseLabels(values_.List("label"));
+    if (values_.Bool("detach")) {
+      log_path_ = TRY(LogPath(values_, session_.ns().str(), id));
+      container_.labels[kLogLabel] = log_path_;
+    }
+    TRY(MakeSnapshot(lease->scope(), prepared.chain_id));
+    TRY(session_.containers().Create(lease->scope(), container_));
+    undo_.Add([this] { (void)session_.containers().Delete(session_.scope(), container_.id); });
+    return NotInterrupted();
+  }
+
+  Status RunDetached() {
+    client::TaskIo io;
+    io.out = io.err = StrCat("file://", log_path_);
+    TRY(MakeTask(io));
+    TRY(tasks_->Start(container_.id, {}));
+    undo_.Keep();
+    PrintLine(container_.id.str());
+    return Ok();
+  }
+
+  Result<int> RunAttached() {
+    const std::unique_ptr<Stdio> stdio = TRY(Stdio::Create(StdioOf(values_, container_.id.str())));
+    TRY(MakeTask(stdio->io()));
+    const int code = TRY(RunInForeground(*tasks_, container_.id, {}, *stdio));
+    const Result<client::TaskExit> deleted = tasks_->Delete(container_.id, {});
+    task_exists_ = false;
+    if (!deleted.ok()) log::Warn("the task was not deleted", {{"error", deleted.error().text()}});
+    if (!values_.Bool("rm")) undo_.Keep();
+    return code;
+  }
+
+ private:
+  // Asked first, so that nothing is unpacked in vain; who comes in between is met by Create.
+  Status NameIsFree() {
+    const std::string& name = container_.id.str();
+    const Result<metadata::Container> other =
+        session_.containers().Get(session_.ns(), container_.id);
+    if (!other.ok())
+      return other.error().Is(Code::kNotFound) ? Ok() : Status(other.error().Clone());
+    return FailedPreconditionError("name ", Quoted(name), " is in use by container ", name, " (",
+                                   other->image.empty() ? std::string("no image") : other->image,
+                                   "): remove that first (corten rm ", name,
+                                   "), or choose another --name");
+  }
+
+  Status MakeSnapshot(const model::Scope& scope, const std::string& parent) {
+    const std::string& key = container_.snapshot_key;
+    const std::unique_ptr<snapshot::Snapshotter> snapshots =
+        TRY(session_.stores().Snapshots(scope, container_.snapshotter));
+    Result<std::vector<model::Mount>> made = snapshots->Prepare(key, parent, {});
+    if (!made.ok() && made.error().Is(Code::kAlreadyExists)) {
+      return FailedPreconditionError(
+          "name ", Quoted(key),
+          " is in use by a snapshot without container: ", "remove that first (corten snapshots rm ",
+          key, "), or choose another --name");
+    }
+    rootfs_ = TRY(std::move(made));
+    undo_.Add([this] {
+      // Not under the lease, which is gone by then.
+      const auto plain = session_.stores().Snapshots(session_.scope(), container_.snapshotter);
+      if (plain.ok()) (void)(*plain)->Remove(container_.snapshot_key);
+    });
+    return Ok();
+  }
+
+  Status MakeTask(const client::TaskIo& io) {
+    tasks_ = client::RemoteTasks(session_.connection(), session_.scope());
+    TRY(tasks_->Create(container_.id, rootfs_, io, std::nullopt));
+    task_exists_ = true;
+    undo_.Add([this] {
+      if (!task_exists_) return;
+      // A task that was made and never started has a process, too.
+      (void)tasks_->Kill(container_.id, {}, SIGKILL, /*all=*/true);
+      (void)tasks_->Wait(container_.id, {});
+      (void)tasks_->Delete(container_.id, {});
+    });
+    return Ok();
+  }
+
+  Session& session_;
+  const Values& values_;
+  metadata::Container container_;
+  std::string log_path_;
+  std::vector<model::Mount> rootfs_;
+  std::unique_ptr<client::Tasks> tasks_;
+  bool task_exists_ = false;
+  Undo undo_;  // after what its steps refer to
+};
+
 Result<int> Run(const Values& values) {
   if (values.args.empty())
     return InvalidArgumentError("name an image: corten run [flags] IMAGE [COMMAND] [ARG...]");
@@ -119,79 +251,11 @@ Result<int> Run(const Values& values) {
     return InvalidArgumentError("flags --detach and --rm cannot be specified together");
   BlockForwardedSignals();
   const std::unique_ptr<Session> session = TRY(Session::Open(values));
-  const std::string snapshotter = TRY(session->SnapshotterName(values));
-  const metadata::Image image =
-      TRY(ImageToRun(*session, values.Arg(0), values.Text("pull"), snapshotter));
-  const std::string id = values.Text("name").empty() ? RandomId() : values.Text("name");
-  TRY(model::ValidateIdentifier(id, "name"));
-  std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(*session));
-  const Prepared prepared =
-      TRY(PrepareImage(*session, lease->scope(), image, snapshotter, model::HostPlatform()));
-  TRY(NotInterrupted());
-  const oci::SpecRequest request = TRY(SpecOf(values, session->ns().str(), id, prepared.config));
-  const std::string spec = TRY(oci::MakeSpec(request));
-
-  // What the undo steps refer to is declared before them.
-  const std::unique_ptr<snapshot::Snapshotter> snapshots =
-      TRY(session->stores().Snapshots(lease->scope(), snapshotter));
-  const std::unique_ptr<client::Tasks> tasks =
-      client::RemoteTasks(session->connection(), session->scope());
-  const model::ContainerId container_id(id);
-  bool task_exists = false;
-  Undo undo;
-  metadata::Container container;
-  container.id = container_id;
-  container.image = image.name;
-  container.runtime = {values.Text("runtime"), RuntimeOptions(values)};
-  container.spec = model::Any{std::string(oci::kSpecType), spec};
-  container.snapshotter = snapshotter;
-  container.snapshot_key = id;
-  container.labels = ParseLabels(values.List("label"));
-  std::string log_path;
-  if (detach) {
-    log_path = TRY(LogPath(values, session->ns().str(), id));
-    container.labels[kLogLabel] = log_path;
-  }
-  const std::vector<model::Mount> rootfs = TRY(snapshots->Prepare(id, prepared.chain_id, {}));
-  undo.Add([&] {
-    // Not under the lease, which is gone by then.
-    const auto plain = session->stores().Snapshots(session->scope(), snapshotter);
-    if (plain.ok()) (void)(*plain)->Remove(id);
-  });
-  TRY(session->containers().Create(lease->scope(), container));
-  lease.reset();
-  undo.Add([&] { (void)session->containers().Delete(session->scope(), container_id); });
-  undo.Add([&] {
-    if (!task_exists) return;
-    (void)tasks->Kill(container_id, {}, SIGKILL,
-                      /*all=*/true);  // a task that was made and never started has a process too
-    (void)tasks->Wait(container_id, {});
-    (void)tasks->Delete(container_id, {});
-  });
-  TRY(NotInterrupted());
-  if (detach) {
-    client::TaskIo io;
-    io.out = io.err = StrCat("file://", log_path);
-    TRY(tasks->Create(container_id, rootfs, io, std::nullopt));
-    task_exists = true;
-    TRY(tasks->Start(container_id, {}));
-    undo.Keep();
-    PrintLine(id);
-    return 0;
-  }
-  StdioOptions options;
-  options.id = id;
-  options.terminal = values.Bool("tty");
-  options.input = values.Bool("interactive") || values.Bool("tty");
-  const std::unique_ptr<Stdio> stdio = TRY(Stdio::Create(options));
-  TRY(tasks->Create(container_id, rootfs, stdio->io(), std::nullopt));
-  task_exists = true;
-  const int code = TRY(RunInForeground(*tasks, container_id, {}, *stdio));
-  const Result<client::TaskExit> deleted = tasks->Delete(container_id, {});
-  task_exists = false;
-  if (!deleted.ok()) log::Warn("the task was not deleted", {{"error", deleted.error().text()}});
-  if (!values.Bool("rm")) undo.Keep();
-  return code;
+  NewContainer container(*session, values);
+  TRY(container.Make());
+  if (!detach) return container.RunAttached();
+  TRY(container.RunDetached());
+  return 0;
 }
 
 Result<int> Exec(const Values& values) {
@@ -205,8 +269,9 @@ Result<int> Exec(const Values& values) {
   if (!container.spec.has_value())
     return FailedPreconditionError("container ", container.id.str(), ": has no spec");
   const std::vector<std::string> args(values.args.begin() + 1, values.args.end());
-  const std::string process = TRY(oci::MakeExecProcess(
-      container.spec->value, args, values.List("env"), values.Bool("tty"), values.Text("workdir")));
+  const std::string process =
+      TRY(oci::MakeExecProcess(container.spec->value, args, values.List("env"), values.Bool("tty"),
+                               values.Text("workdir"), ConsoleSizeOf(values)));
   const model::ExecId exec(StrCat("exec-", RandomId()));
   const std::unique_ptr<client::Tasks> tasks =
       client::RemoteTasks(session->connection(), session->scope());
@@ -217,11 +282,7 @@ Result<int> Exec(const Values& values) {
     PrintLine(StrCat(exec.str(), " ", pid));
     return 0;
   }
-  StdioOptions options;
-  options.id = exec.str();
-  options.terminal = values.Bool("tty");
-  options.input = values.Bool("interactive") || values.Bool("tty");
-  const std::unique_ptr<Stdio> stdio = TRY(Stdio::Create(options));
+  const std::unique_ptr<Stdio> stdio = TRY(Stdio::Create(StdioOf(values, exec.str())));
   TRY(tasks->Exec(container.id, exec, spec, stdio->io()));
   const Result<int> code = RunInForeground(*tasks, container.id, exec, *stdio);
   const Result<client::TaskExit> deleted = tasks->Delete(container.id, exec);

@@ -29,6 +29,11 @@ Result<Json> ParseUser(std::string_view text) {
   return Json{{"uid", uid}, {"gid", gid}};
 }
 
+void SetConsoleSize(Json& process, const std::optional<ConsoleSize>& size) {
+  process.erase("consoleSize");
+  if (size.has_value()) process["consoleSize"] = {{"height", size->rows}, {"width", size->columns}};
+}
+
 Status ApplyUser(const SpecRequest& request, const Json& image, Json& process) {
   std::string user = request.user;
   if (user.empty()) user = String(image, "User");
@@ -59,6 +64,7 @@ Result<std::vector<std::string>> ArgsOf(const SpecRequest& request, const Json& 
 
 Status ApplyProcess(const SpecRequest& request, const Json& image, Json& process) {
   process["terminal"] = request.terminal;
+  SetConsoleSize(process, request.console_size);
   TRY(ApplyUser(request, image, process));
   const std::vector<std::string> args = TRY(ArgsOf(request, image));
   process["args"] = args;
@@ -133,7 +139,8 @@ Result<std::string> MakeSpec(const SpecRequest& request) {
 
 Result<std::string> MakeExecProcess(std::string_view spec, const std::vector<std::string>& args,
                                     const std::vector<std::string>& env, bool terminal,
-                                    const std::string& cwd) {
+                                    const std::string& cwd,
+                                    std::optional<ConsoleSize> console_size) {
   if (args.empty()) return InvalidArgumentError("no command to execute");
   const Json parsed = TRY(ParseObject(spec, "container spec"));
   if (!parsed.contains("process") || !parsed["process"].is_object())
@@ -141,6 +148,7 @@ Result<std::string> MakeExecProcess(std::string_view spec, const std::vector<std
   Json process = parsed["process"];
   process["args"] = args;
   process["terminal"] = terminal;
+  SetConsoleSize(process, console_size);
   std::vector<std::string> all = Strings(process, "env");
   MergeEnv(all, env);
   process["env"] = all;

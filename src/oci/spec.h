@@ -28,6 +28,11 @@ struct BindMount {
   bool read_only = false;
 };
 
+struct ConsoleSize {
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+};
+
 struct SpecRequest {
   std::string ns;  // for the cgroup path /NS/ID
   std::string id;
@@ -43,6 +48,7 @@ struct SpecRequest {
   std::optional<std::string> entrypoint;  // instead of the image's, whose command goes then too
   std::string hostname;                   // empty: the id
   bool terminal = false;
+  std::optional<ConsoleSize> console_size;  // that the terminal is made with
   bool read_only = false;
   bool host_network = false;
   bool privileged = false;  // all capabilities, all devices, nothing masked, no seccomp profile
@@ -63,6 +69,7 @@ Result<std::string> MakeSpec(const SpecRequest& request);
 // container's. kInvalidArgument: spec is not JSON, no arguments.
 Result<std::string> MakeExecProcess(std::string_view spec, const std::vector<std::string>& args,
                                     const std::vector<std::string>& env, bool terminal,
-                                    const std::string& cwd);
+                                    const std::string& cwd,
+                                    std::optional<ConsoleSize> console_size = std::nullopt);
 
 }  // namespace corten::oci

@@ -107,5 +107,19 @@ TEST(Spec, AnExecTakesTheContainersProcess) {
   EXPECT_FALSE(MakeExecProcess("{}", {"ls"}, {}, false, "").ok());
 }
 
+TEST(Spec, ATerminalHasItsOwnSizeAndNotTheContainers) {
+  SpecRequest request = Request();
+  EXPECT_FALSE(Json::parse(MakeSpec(request).value())["process"].contains("consoleSize"));
+  request.terminal = true;
+  request.console_size = ConsoleSize{24, 80};
+  const std::string spec = MakeSpec(request).value();
+  EXPECT_EQ(Json::parse(spec)["process"]["consoleSize"], (Json{{"height", 24}, {"width", 80}}));
+  const auto exec = [&](std::optional<ConsoleSize> size) {
+    return Json::parse(MakeExecProcess(spec, {"ls"}, {}, true, "", size).value());
+  };
+  EXPECT_FALSE(exec(std::nullopt).contains("consoleSize"));
+  EXPECT_EQ(exec(ConsoleSize{1, 2})["consoleSize"]["width"], 2);
+}
+
 }  // namespace
 }  // namespace corten::oci

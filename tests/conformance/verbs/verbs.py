@@ -34,6 +34,7 @@ RULES = [(re.compile(pattern, re.M), replacement) for pattern, replacement in [
     (r"snapshots/\d+/", "snapshots/N/"),
     (r'("pid": |pid=|^pid +)\d+', r"\1PID"),
     (r"\bexec-SHORT \d+", "exec-SHORT PID"),
+    (r"(running with pid )\d+", r"\1PID"),
     (r"^(\S+ +\S+ +(?:running|paused|created)) +\d+ ", r"\1  PID "),
     (r"(corten|cortend|daemon) v?\d+\.\d+\.\d+\S*", r"\1 VERSION"),
     (r'("version": ")[^"]+"', r'\1VERSION"'),
