@@ -29,7 +29,19 @@ bool Eventually(F condition) {
   return true;
 }
 
-using Shim = ShimFixture;
+class Shim : public ShimFixture {
+ protected:
+  // From now on the OCI runtime is runc behind a script that adds a line to `calls` below root_.
+  void WriteDownCalls() {
+    runtime_ = root_ + "/runc-seen/runc";
+    ASSERT_TRUE(MakeDirs(root_ + "/runc-seen", 0755).ok());
+    const std::string script =
+        StrCat("#!/bin/sh\necho \"$*\" >>", root_, "/calls\nexec runc \"$@\"\n");
+    ASSERT_TRUE(ReplaceFile(*Dir::Open(root_ + "/runc-seen"), "runc", script, 0755,
+                            FileReplacer::Durable::kNo)
+                    .ok());
+  }
+};
 
 TEST_F(Shim, AWholeLifeHasItsEventsInOrderAndEndsTheShim) {
   WriteBundle("c1", {"/bin/busybox", "sh", "-c", "exit 3"});
@@ -79,13 +91,7 @@ TEST_F(Shim, ProcessesThatEndAtOnceStillStartFirst) {
 
 // Each runc process costs more than all else in start or delete.
 TEST_F(Shim, AWholeLifeNeedsOneRuncProcess) {
-  runtime_ = root_ + "/runc-seen/runc";
-  ASSERT_TRUE(MakeDirs(root_ + "/runc-seen", 0755).ok());
-  const std::string script =
-      StrCat("#!/bin/sh\necho \"$*\" >>", root_, "/calls\nexec runc \"$@\"\n");
-  ASSERT_TRUE(ReplaceFile(*Dir::Open(root_ + "/runc-seen"), "runc", script, 0755,
-                          FileReplacer::Durable::kNo)
-                  .ok());
+  WriteDownCalls();
   RunContainer("c1", {"/bin/busybox", "sh", "-c", "exit 3"});
   EXPECT_EQ(*Wait("c1"), 3U);
   EXPECT_TRUE(Delete("c1").ok());
@@ -99,6 +105,27 @@ TEST_F(Shim, AWholeLifeNeedsOneRuncProcess) {
   for (const std::string& name : *hierarchies)
     EXPECT_NE(access(StrCat("/sys/fs/cgroup/", name, "/", ns_, "/c1").c_str(), F_OK), 0) << name;
   EXPECT_NE(access(StrCat("/sys/fs/cgroup/", ns_, "/c1").c_str(), F_OK), 0);
+}
+
+// Starting without runc waits for init at its fifo, but not for ever.
+TEST_F(Shim, AnInitThatDoesNotComeToItsFifoIsLeftToRunc) {
+  WriteDownCalls();
+  WriteBundle("c1", {"/bin/busybox", "sleep", "1000"});
+  StartShim("c1");
+  const auto created = Call<pb::CreateTaskResponse>("c1", "Create", CreateRequest("c1"));
+  ASSERT_TRUE(created.ok()) << created.error().text();
+  ASSERT_EQ(kill(static_cast<pid_t>(created->pid()), SIGSTOP), 0);
+  std::thread starter([&] { Start("c1"); });
+  const auto asked = [&] {
+    const Result<std::string> calls = ReadFileAt(root_ + "/calls", 64 << 10);
+    return calls.ok() && calls->find(" start c1") != std::string::npos;
+  };
+  usleep(3'000'000);  // a third of the deadline
+  EXPECT_FALSE(asked()) << "runc was asked although init may still come";
+  EXPECT_TRUE(Eventually(asked));
+  ASSERT_EQ(kill(static_cast<pid_t>(created->pid()), SIGCONT), 0);
+  starter.join();
+  EXPECT_EQ(State("c1")->status(), containerd::v1::types::RUNNING);
 }
 
 TEST_F(Shim, AHundredExecsAtOnceEachEndOnceWithTheirOwnStatus) {
