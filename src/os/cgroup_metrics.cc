@@ -18,14 +18,35 @@ namespace {
 constexpr size_t kMaxFile = size_t{4} << 20;
 constexpr uint64_t kNanosPerTick = 1000000000 / 100;  // USER_HZ is 100 on every Linux ABI
 
-// One cgroup's directory in a hierarchy, held while its files are read: the way to it is looked up
-// once. Without a directory every file is missing.
+// One cgroup's directory in a hierarchy. Without a directory every file is missing.
+//
+// kHeld: open while its files are read, for many of them. kNamed: looked up with each file.
+enum class Access { kHeld, kNamed };
 struct Group {
-  explicit Group(std::string dir)
-      : path(std::move(dir)),
-        fd(path.empty() ? -1 : open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+  Group(std::string dir, CgroupParents* parents, Access access) : path(std::move(dir)) {
+    if (path.empty()) return;
+    std::string name = path;
+    int above = AT_FDCWD;
+    const size_t slash = path.rfind('/');
+    const FdRef parent = parents != nullptr && slash != std::string::npos
+                             ? parents->Hold(path.substr(0, slash))
+                             : FdRef(-1);
+    if (parent.valid()) {
+      above = parent.get();
+      name = path.substr(slash + 1);
+    }
+    if (access == Access::kHeld) {
+      fd = Fd(openat(above, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      at = fd.get();
+    } else {
+      at = above;
+      prefix = name + "/";
+    }
+  }
   const std::string path;
-  const Fd fd;
+  Fd fd;               // of a held one
+  int at = -1;         // where files are opened from
+  std::string prefix;  // before their names
 };
 
 // Nearly all time goes into opening files, so version 1 (dozens of them a container) opens none
@@ -35,8 +56,9 @@ struct Group {
 // a line long and some missing: so without an error's text. The kernel hands out such a file in one
 // read if it fits, so what does not fill the buffer is all.
 std::string ReadText(const Group& group, const std::string& file) {
-  if (!group.fd.valid()) return "";
-  const Fd fd(openat(group.fd.get(), file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (group.at == -1) return "";
+  const std::string& name = group.prefix.empty() ? file : group.prefix + file;
+  const Fd fd(openat(group.at, name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return "";
   std::string text;
   char buffer[8192];
@@ -169,7 +191,9 @@ std::vector<MetricsV1::Blkio> ParseBlkio(std::string_view text) {
       entry.op = std::string(second);
       entry.value = Number(third);
     }
-    entry.device = DeviceName(entry.major, entry.minor);
+    const bool again = !out.empty() && out.back().major == entry.major &&
+                       out.back().minor == entry.minor;  // one line for each kind of operation
+    entry.device = again ? out.back().device : DeviceName(entry.major, entry.minor);
     out.push_back(std::move(entry));
   });
   return out;
@@ -260,6 +284,16 @@ Status CheckThere(const Group& group) {
 
 }  // namespace
 
+FdRef CgroupParents::Hold(const std::string& dir) {
+  constexpr size_t kMost = 32;
+  auto found = held_.find(dir);
+  if (found == held_.end()) {
+    if (held_.size() >= kMost) return FdRef(-1);
+    found = held_.emplace(dir, Fd(open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC))).first;
+  }
+  return found->second;
+}
+
 bool FlatFigures::Next(std::string_view* rest, std::string_view* name, uint64_t* value) {
   if (rest->empty()) return false;
   const size_t end = rest->find('\n');
@@ -308,8 +342,8 @@ Pressure ParsePressure(std::string_view text) {
   return out;
 }
 
-Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place) {
-  const Group dir(place.v2_dir);
+Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place, CgroupParents* parents) {
+  const Group dir(place.v2_dir, parents, Access::kHeld);
   TRY(CheckThere(dir));
   MetricsV2 out;
   // Files of a controller exist where it is enabled; those without are always there.
@@ -347,22 +381,25 @@ Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place) {
   return out;
 }
 
-Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
+Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place, CgroupParents* parents) {
   if (place.v1_dirs.empty()) return NotFoundError("cgroup");
-  const Group pids(place.V1("pids"));
-  const Group cpuacct(place.V1("cpuacct"));
-  const Group memory(place.V1("memory"));
-  const Group any(memory.path.empty() ? place.v1_dirs.begin()->second : "");
+  const auto held = [&](std::string dir) { return Group(std::move(dir), parents, Access::kHeld); };
+  const auto named = [&](std::string_view controller) {
+    return Group(place.V1(controller), parents, Access::kNamed);
+  };
+  const Group pids = named("pids");
+  const Group memory = held(place.V1("memory"));
+  const Group any = held(memory.path.empty() ? place.v1_dirs.begin()->second : "");
   TRY(CheckThere(memory.path.empty() ? any : memory));
   MetricsV1 out;
   out.pids.current = ReadNumber(pids, "pids.current", &out.pids.present);
   out.pids.limit = ReadNumber(pids, "pids.max");
   if (out.pids.limit == UINT64_MAX) out.pids.limit = 0;
-  ReadCpu(cpuacct, &out);
-  out.throttling = FlatFigures(ReadText(Group(place.V1("cpu")), "cpu.stat"));
+  ReadCpu(named("cpuacct"), &out);
+  out.throttling = FlatFigures(ReadText(named("cpu"), "cpu.stat"));
   ReadMemory(memory, &out);
-  ReadBlkio(Group(place.V1("blkio")), &out);
-  const Group hugetlb(place.V1("hugetlb"));
+  ReadBlkio(named("blkio"), &out);
+  const Group hugetlb = held(place.V1("hugetlb"));
   for (const std::string& size : PageSizes(hugetlb, ".usage_in_bytes")) {
     if (size.find("rsvd") != std::string::npos) continue;
     MetricsV1::HugePages pages;
@@ -372,7 +409,7 @@ Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place) {
     pages.failures = ReadNumber(hugetlb, StrCat("hugetlb.", size, ".failcnt"));
     out.huge_pages.push_back(std::move(pages));
   }
-  const Group rdma(place.V1("rdma"));
+  const Group rdma = named("rdma");
   out.rdma_current = ParseRdma(ReadText(rdma, "rdma.current"));
   out.rdma_limit = ParseRdma(ReadText(rdma, "rdma.max"));
   return out;

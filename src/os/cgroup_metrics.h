@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "os/cgroup.h"
 
 namespace corten::os {
@@ -80,8 +82,22 @@ struct MetricsV2 {
   std::vector<HugePages> huge_pages;
   std::vector<RdmaFigure> rdma_current, rdma_limit;
 };
-// kNotFound when the cgroup is gone.
-Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place);
+// Directories above cgroups, held open from their first use: for reading many cgroups, most of
+// which stand side by side, since the way down to a small file is a good part of what it costs. One
+// thread; not for long, since such a directory may be replaced.
+class CgroupParents {
+ public:
+  // A descriptor to open what is in `dir` from; not valid when there is no such directory, or too
+  // many (32) are held.
+  FdRef Hold(const std::string& dir);
+
+ private:
+  std::map<std::string, Fd> held_;
+};
+
+// kNotFound when the cgroup is gone. With `parents` (borrowed for the call) what is above it is
+// looked up once for many.
+Result<MetricsV2> ReadMetricsV2(const CgroupPlace& place, CgroupParents* parents = nullptr);
 
 struct MetricsV1 {
   PidsFigure pids;
@@ -111,6 +127,6 @@ struct MetricsV1 {
   std::vector<HugePages> huge_pages;
   std::vector<RdmaFigure> rdma_current, rdma_limit;
 };
-Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place);
+Result<MetricsV1> ReadMetricsV1(const CgroupPlace& place, CgroupParents* parents = nullptr);
 
 }  // namespace corten::os

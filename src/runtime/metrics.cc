@@ -9,6 +9,7 @@
 
 #include "containerd/task/v3/task.pb.h"
 #include "google/protobuf/any.pb.h"
+#include "os/cgroup_metrics.h"
 #include "runtime/tasks_core.h"
 #include "wire/cgroup_message.h"
 
@@ -33,7 +34,8 @@ struct Survey : std::enable_shared_from_this<Survey> {
   void Answered();
   void Ask(const Metered& task);
   void Read(std::vector<Metered> tasks);
-  Result<Metric> ReadOne(const Metered& task, std::optional<os::CgroupLocator>* locator) const;
+  Result<Metric> ReadOne(const Metered& task, std::optional<os::CgroupLocator>* locator,
+                         os::CgroupParents* parents) const;
   void Run(std::vector<Metered> tasks);
 };
 
@@ -60,8 +62,8 @@ void Survey::Ask(const Metered& task) {
       });
 }
 
-Result<Metric> Survey::ReadOne(const Metered& task,
-                               std::optional<os::CgroupLocator>* locator) const {
+Result<Metric> Survey::ReadOne(const Metered& task, std::optional<os::CgroupLocator>* locator,
+                               os::CgroupParents* parents) const {
   const Time now = Now();
   std::shared_ptr<const os::CgroupPlace> place = task.cgroup;
   if (place == nullptr) {
@@ -72,17 +74,18 @@ Result<Metric> Survey::ReadOne(const Metered& task,
     if (place->empty() || !core->table.SetCgroup(key, task.init.pid, place))
       return NotFoundError("cgroup of task ", key.id.str());
   }
-  wire::CgroupMessage message = TRY(wire::ReadCgroupMessage(*place));
+  wire::CgroupMessage message = TRY(wire::ReadCgroupMessage(*place, parents));
   return Metric{now, task.init.container, {std::move(message.type_url), std::move(message.value)}};
 }
 
 // On `control`.
 void Survey::Read(std::vector<Metered> tasks) {
   std::optional<os::CgroupLocator> locator;
+  os::CgroupParents parents;
   auto found = std::make_shared<std::vector<Metric>>();  // shared only because tasks are copied
   std::vector<Metered> unread;
   for (Metered& task : tasks) {
-    Result<Metric> metric = ReadOne(task, &locator);
+    Result<Metric> metric = ReadOne(task, &locator, &parents);
     if (metric.ok()) {
       found->push_back(std::move(*metric));
     } else {

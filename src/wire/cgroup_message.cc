@@ -262,16 +262,16 @@ v1::Metrics MessageV1(const os::MetricsV1& from) {
 
 }  // namespace
 
-Result<CgroupMessage> ReadCgroupMessage(const os::CgroupPlace& place) {
+Result<CgroupMessage> ReadCgroupMessage(const os::CgroupPlace& place, os::CgroupParents* parents) {
   if (place.empty()) return NotFoundError("cgroup");
   CgroupMessage out;
   bool fits = false;  // always, but the generated code asks
   if (place.unified) {
-    const os::MetricsV2 figures = TRY(os::ReadMetricsV2(place));
+    const os::MetricsV2 figures = TRY(os::ReadMetricsV2(place, parents));
     out.type_url = kCgroupV2MetricsType;
     fits = MessageV2(figures).SerializeToString(&out.value);
   } else {
-    const os::MetricsV1 figures = TRY(os::ReadMetricsV1(place));
+    const os::MetricsV1 figures = TRY(os::ReadMetricsV1(place, parents));
     out.type_url = kCgroupV1MetricsType;
     fits = MessageV1(figures).SerializeToString(&out.value);
   }

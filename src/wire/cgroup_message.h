@@ -11,6 +11,10 @@
 #include "base/error.h"
 #include "os/cgroup.h"
 
+namespace corten::os {
+class CgroupParents;
+}
+
 namespace corten::wire {
 
 struct CgroupMessage {
@@ -19,7 +23,8 @@ struct CgroupMessage {
 };
 
 // io.containerd.cgroups.v2.Metrics on a unified machine, otherwise v1.Metrics. kNotFound when the
-// cgroup is gone (or was never found).
-Result<CgroupMessage> ReadCgroupMessage(const os::CgroupPlace& place);
+// cgroup is gone (or was never found). `parents`: see os::CgroupParents; borrowed for the call.
+Result<CgroupMessage> ReadCgroupMessage(const os::CgroupPlace& place,
+                                        os::CgroupParents* parents = nullptr);
 
 }  // namespace corten::wire

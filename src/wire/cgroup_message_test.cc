@@ -10,6 +10,7 @@
 #include "base/test_dir.h"
 #include "io/containerd/cgroups/v1/metrics.pb.h"
 #include "io/containerd/cgroups/v2/metrics.pb.h"
+#include "os/cgroup_metrics.h"
 
 namespace corten::wire {
 namespace {
@@ -156,6 +157,34 @@ TEST_F(CgroupMessages, V1DevicesComeFromTheThrottlingLayerWithoutAScheduler) {
   ASSERT_EQ(metrics.blkio().io_serviced_recursive_size(), 1);
   EXPECT_EQ(metrics.blkio().io_serviced_recursive(0).value(), 5u);
   ASSERT_EQ(metrics.blkio().sectors_recursive_size(), 1);
+}
+
+TEST_F(CgroupMessages, ManyGroupsSideBySideAreReadThroughTheirParents) {
+  os::CgroupParents parents;
+  for (const char* current : {"1", "2"}) {
+    os::CgroupPlace place;
+    place.v1_dirs["pids"] = Group(StrCat("p", current), {{"pids.current", current}});
+    place.v1_dirs["memory"] =
+        Group(StrCat("m", current), {{"memory.stat", StrCat("rss ", current)}});
+    const auto alone = ReadCgroupMessage(place);
+    const auto through = ReadCgroupMessage(place, &parents);
+    ASSERT_TRUE(alone.ok()) << alone.error().text();
+    ASSERT_TRUE(through.ok()) << through.error().text();
+    EXPECT_EQ(alone->value, through->value);
+    ::io::containerd::cgroups::v1::Metrics metrics;
+    ASSERT_TRUE(metrics.ParseFromString(through->value));
+    EXPECT_EQ(StrCat(metrics.pids().current()), current);
+    EXPECT_EQ(StrCat(metrics.memory().rss()), current);
+    place.v1_dirs["memory"] = dir_.Path("gone");
+    EXPECT_TRUE(ReadCgroupMessage(place, &parents).error().Is(Code::kNotFound));
+  }
+  // Beyond what is held, and where there is nothing to hold, the whole path is used.
+  EXPECT_FALSE(parents.Hold(dir_.Path("nowhere")).valid());
+  for (int i = 0; i < 40; ++i) (void)parents.Hold(dir_.Path(StrCat("other", i)));
+  os::CgroupPlace deep;
+  Group("d", {});
+  deep.v1_dirs["memory"] = Group("d/m", {{"memory.stat", "rss 3"}});
+  EXPECT_TRUE(ReadCgroupMessage(deep, &parents).ok());
 }
 
 TEST_F(CgroupMessages, ACgroupThatIsGoneIsNotFound) {
