@@ -30,9 +30,9 @@ class Connection {
   // errno: nobody listens (kUnavailable), kPermissionDenied; kUnavailable without errno: no answer
   // in time.
   static Result<std::shared_ptr<Connection>> Open(const ConnectOptions& options);
-  // Connects when it is first used, and again whenever it has to, with a pause of at most 3 s
-  // between attempts. While nobody answers, calls are kUnavailable. `connect_timeout` means
-  // nothing.
+  // Connects when it is first used, and again whenever it has to, with a pause of about 3 s at most
+  // between attempts (5 s were seen after a peer that accepted and hung up). While nobody answers,
+  // calls are kUnavailable. `connect_timeout` means nothing.
   static std::shared_ptr<Connection> Lazy(const ConnectOptions& options);
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
