@@ -71,17 +71,20 @@ Error OpenError(int err, const std::string& path) {
   return ErrnoError(err, "open ", path).WithCode(Code::kUnknown);
 }
 
+Result<ImageParts> PartsOfManifest(content::Store& content, const model::Descriptor& manifest) {
+  ImageParts out;
+  out.descriptor = manifest;
+  const std::string text = TRY(content::ReadBlob(content, manifest.digest, image::kMaxDocument));
+  out.manifest = TRY(image::ParseManifest(text));
+  out.config_json = TRY(content::ReadBlob(content, out.manifest.config.digest, image::kMaxConfig));
+  out.config = TRY(image::ParseConfig(out.config_json));
+  return out;
+}
+
 Result<ImageParts> PartsOf(content::Store& content, const model::Descriptor& target,
                            const model::Platform& platform) {
-  ImageParts out;
-  out.descriptor = TRY(image::SelectManifest(content, target, platform));
-  const std::string manifest =
-      TRY(content::ReadBlob(content, out.descriptor.digest, image::kMaxDocument));
-  out.manifest = TRY(image::ParseManifest(manifest));
-  const std::string config =
-      TRY(content::ReadBlob(content, out.manifest.config.digest, image::kMaxConfig));
-  out.config = TRY(image::ParseConfig(config));
-  return out;
+  const model::Descriptor manifest = TRY(image::SelectManifest(content, target, platform));
+  return PartsOfManifest(content, manifest);
 }
 
 Result<std::string> UnpackParts(Session& session, const model::Scope& scope,

@@ -25,12 +25,15 @@ Status FetchImage(Session& session, const model::Scope& scope, const std::string
 Result<std::vector<model::Platform>> PlatformsUnder(content::Store& content,
                                                     const model::Descriptor& target);
 
-// An image's manifest for `platform`, as parsed, and its configuration.
+// One manifest of an image and its configuration, parsed.
 struct ImageParts {
   model::Descriptor descriptor;
   image::Manifest manifest;
   image::ImageConfig config;
+  std::string config_json;  // as it is stored
 };
+Result<ImageParts> PartsOfManifest(content::Store& content, const model::Descriptor& manifest);
+// The one for `platform` under `target`.
 Result<ImageParts> PartsOf(content::Store& content, const model::Descriptor& target,
                            const model::Platform& platform);
 
