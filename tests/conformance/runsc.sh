@@ -4,12 +4,13 @@
 # Prints `ok STEP` or `not ok STEP: why` for each step, then `done`. Usage: [CORTEN_BUILD=DIR] runsc.sh
 set -u -o pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/conformance/steps.sh
+. "$top/tests/conformance/steps.sh"
 build=${CORTEN_BUILD:-$top/build/dev}
 bin=$("$top/tests/peers/build.sh" --print-bin)
 images=$("$top/tests/images/make.sh" small) || exit 1
 work=$(mktemp -d /tmp/corten-runsc-XXXXXX)
 ns=gv$$
-failed=0
 daemon=
 
 # runsc's own network stack and its cgroup code stumble over hybrid machines without a network set-up: it runs without both.
@@ -21,21 +22,7 @@ chmod +x "$work/runsc"
 mkdir "$work/path"
 ln -s "$build/src/shim/containerd-shim-runc-v2" "$work/path/"
 
-ok() { echo "ok $1"; }
-bad() { echo "not ok $1: $2"; failed=1; }
-is() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "wanted $(printf %q "$2"), got $(printf %q "$3")"; fi; }
-has() { case $3 in *"$2"*) ok "$1" ;; *) bad "$1" "no $(printf %q "$2") in $(printf %q "$3")" ;; esac; }
 ctr() { timeout -k 5 120 "$bin/ctr" -a "$work/$name/c.sock" -n "$ns" "$@" 2> >(grep -v DEPRECATION >&2); }
-task_status() { ctr task ls | awk -v id="$1" '$1 == id {print $3}'; }
-until_is() { # WANTED COMMAND...: asks for 20 s
-  local wanted=$1 i
-  shift
-  for ((i = 0; i < 200; i++)); do
-    [ "$("$@")" = "$wanted" ] && return 0
-    sleep 0.1
-  done
-  return 1
-}
 shims() { pgrep -fc -- "containerd-shim-runc-v2.*-namespace $ns " || true; }
 # shellcheck disable=SC2317 # called by the trap
 clean_up() {
@@ -99,5 +86,4 @@ journey() {
 
 start cortend "$build/src/daemon/cortend" && journey
 start containerd "$bin/containerd" && journey
-echo done
-exit $failed
+finish

@@ -6,6 +6,8 @@
 #   With crun everything runs in a mount namespace in which the v2 side mount of a hybrid machine is hidden.
 set -u -o pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/conformance/steps.sh
+. "$top/tests/conformance/steps.sh"
 runtime=${CORTEN_SHIM_RUNTIME:-runc}
 if [ "$runtime" = crun ] && [ -z "${CORTEN_SHIM_INNER:-}" ]; then
   export CORTEN_SHIM_INNER=1
@@ -23,7 +25,6 @@ shim=$build/src/shim/containerd-shim-runc-v2
 
 work=$(mktemp -d /tmp/corten-shim-XXXXXX)
 ns=cs$$
-passed=0 failed=0
 pids=()
 mkdir "$work/path"
 cp "$shim" "$work/path/"          # a name that no other run has, so that processes can be told apart
@@ -41,27 +42,10 @@ disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime
   address = "$work/debug.sock"
 TOML
 
-ok() { echo "ok $1"; passed=$((passed + 1)); }
-bad() { echo "not ok $1: $2"; failed=$((failed + 1)); }
-# is STEP WANTED GOT
-is() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "wanted $(printf %q "$2"), got $(printf %q "$3")"; fi; }
-# has STEP PART TEXT
-has() { case $3 in *"$2"*) ok "$1" ;; *) bad "$1" "no $(printf %q "$2") in $(printf %q "$3")" ;; esac; }
 ctr() { timeout -k 5 60 "$bin/ctr" -a "$work/c.sock" -n "$ns" "$@" 2> >(grep -v DEPRECATION >&2); }
 # on_terminal "CTR ARGUMENTS": ctr on a terminal of its own, as one line of shell. `exec` and --foreground: a shell that forks, or
 # timeout's own process group, would make ctr a background job there, stopped as soon as it sets the terminal's mode.
 on_terminal() { SHELL=/bin/sh script -qec "exec timeout --foreground -k 5 60 $bin/ctr -a $work/c.sock -n $ns $1" /dev/null; }
-task_status() { ctr task ls | awk -v id="$1" '$1 == id {print $3}'; }
-# until_is WANTED COMMAND...: polls for 10 s.
-until_is() {
-  local wanted=$1 i
-  shift
-  for ((i = 0; i < 200; i++)); do
-    [ "$("$@")" = "$wanted" ] && return 0
-    read -r -t 0.05 <>"$work/never" || true
-  done
-  return 1
-}
 shims() { pgrep -fc "$work/path/containerd-shim-runc-v2" || true; }
 start_daemon() {
   PATH=$work/path:$PATH "$bin/containerd" --config "$work/config.toml" >>"$work/daemon.log" 2>&1 </dev/null &
@@ -230,6 +214,4 @@ ctr containers rm "$ns-r2"
 until_is "" ls "$work/state/io.containerd.runtime.v2.task/$ns" && ok "its bundle is removed" || bad "its bundle is removed" "$(ls "$work/state/io.containerd.runtime.v2.task/$ns")"
 is "the log has no broken invariant" "" "$(grep -h 'broken invariant\|panic' "$work/daemon.log")"
 
-echo "$passed passed, $failed failed"
-echo done
-[ "$failed" = 0 ]
+finish

@@ -4,13 +4,14 @@
 # Needs root, runc, the peers and the test images. Prints `ok STEP` or `not ok STEP: why`, `N passed, N failed`, `done`.
 set -u -o pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=tests/conformance/steps.sh
+. "$top/tests/conformance/steps.sh"
 bin=$("$top/tests/peers/build.sh" --print-bin)
 images=$("$top/tests/images/make.sh" small) || exit 1
 shim=${CORTEN_BUILD:-$top/build/dev}/src/shim/containerd-shim-runc-v2
 old=$(dirname "$(readlink -f "$bin/ctr-1.6")")
 work=$(mktemp -d /tmp/corten-shim16-XXXXXX)
 ns=os$$
-passed=0 failed=0
 mkdir "$work/path"
 mkfifo "$work/never"
 cp "$shim" "$work/path/"
@@ -26,20 +27,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [debug]
   address = "$work/debug.sock"
 TOML
-ok() { echo "ok $1"; passed=$((passed + 1)); }
-bad() { echo "not ok $1: $2"; failed=$((failed + 1)); }
-is() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "wanted $(printf %q "$2"), got $(printf %q "$3")"; fi; }
 ctr() { timeout -k 5 60 "$old/ctr" -a "$work/c.sock" -n "$ns" "$@"; }
-task_status() { ctr task ls | awk -v id="$1" '$1 == id {print $3}'; }
-until_is() {
-  local wanted=$1 i
-  shift
-  for ((i = 0; i < 200; i++)); do
-    [ "$("$@")" = "$wanted" ] && return 0
-    read -r -t 0.05 <>"$work/never" || true
-  done
-  return 1
-}
 start_daemon() {
   PATH=$work/path:$PATH "$old/containerd" --config "$work/config.toml" >>"$work/daemon.log" 2>&1 </dev/null &
   daemon=$!
@@ -81,6 +69,4 @@ until_is STOPPED task_status "$ns-d" && ok "its exit is seen" || bad "its exit i
 ctr task rm "$ns-d" >/dev/null 2>&1
 ctr containers rm "$ns-d"; is "it is removed" 0 $?
 until_is "" pgrep -f "$work/path/containerd-shim-runc-v2" && ok "no shim is left" || bad "no shim is left" "some"
-echo "$passed passed, $failed failed"
-echo done
-[ "$failed" = 0 ]
+finish
