@@ -3,8 +3,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/dir.h"
 #include "base/log.h"
+#include "cli/container_spec.h"
 #include "cli/corten_verbs.h"
 #include "cli/held_lease.h"
 #include "cli/image_rootfs.h"
@@ -12,6 +15,7 @@
 #include "cli/session.h"
 #include "cli/undo.h"
 #include "containerd/runc/v1/options.pb.h"
+#include "oci/environment.h"
 #include "oci/spec.h"
 #include "os/pty.h"
 
@@ -20,6 +24,7 @@ namespace corten::cli {
 namespace {
 
 constexpr int64_t kCpuPeriodUs = 100000;
+constexpr size_t kMaxProfile = 4 << 20;  // bytes of a seccomp profile
 
 std::string RandomId() {
   unsigned char raw[6] = {};
@@ -73,6 +78,32 @@ std::optional<oci::ConsoleSize> ConsoleSizeOf(const Values& values) {
   return oci::ConsoleSize{size->rows, size->columns};
 }
 
+// "net_admin" and "NET_ADMIN" as well as "CAP_NET_ADMIN".
+std::vector<std::string> CapabilityWords(std::vector<std::string> words) {
+  for (std::string& word : words) {
+    std::transform(word.begin(), word.end(), word.begin(),
+                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+    if (!word.starts_with("CAP_")) word.insert(0, "CAP_");
+  }
+  return words;
+}
+
+// `seccomp=unconfined`, `seccomp=FILE`, `no-new-privileges`.
+Status ApplySecurity(const std::vector<std::string>& options, oci::SpecRequest& spec) {
+  spec.seccomp = true;
+  for (const std::string& option : options) {
+    if (option == "seccomp=unconfined") {
+      spec.seccomp = false;
+    } else if (option.starts_with("seccomp=")) {
+      spec.seccomp_profile = TRY(ReadFileAt(option.substr(8), kMaxProfile));
+    } else if (option != "no-new-privileges") {  // always so
+      return InvalidArgumentError("security-opt ", Quoted(option),
+                                  ": want seccomp=unconfined, seccomp=FILE or no-new-privileges");
+    }
+  }
+  return Ok();
+}
+
 Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, const std::string& id,
                                 const std::string& config) {
   oci::SpecRequest spec;
@@ -80,7 +111,14 @@ Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, con
   spec.id = id;
   spec.image_config = config;
   spec.args.assign(values.args.begin() + 1, values.args.end());
-  spec.env = values.List("env");
+  if (const std::string file = values.Text("env-file"); !file.empty())
+    spec.env = TRY(oci::ReadEnvFile(file));
+  const std::vector<std::string> given = values.List("env");
+  spec.env.insert(spec.env.end(), given.begin(), given.end());
+  if (values.Has("entrypoint")) spec.entrypoint = values.Text("entrypoint");
+  spec.cap_add = CapabilityWords(values.List("cap-add"));
+  spec.cap_drop = CapabilityWords(values.List("cap-drop"));
+  TRY(ApplySecurity(values.List("security-opt"), spec));
   spec.cwd = values.Text("workdir");
   spec.user = values.Text("user");
   spec.hostname = values.Text("hostname");
@@ -147,18 +185,19 @@ class NewContainer {
     const Prepared prepared = TRY(PrepareImage(session_, lease->scope(), image,
                                                container_.snapshotter, model::HostPlatform()));
     TRY(NotInterrupted());
-    const oci::SpecRequest request = TRY(SpecOf(values_, session_.ns().str(), id, prepared.config));
+    container_.snapshot_key = id;
+    TRY(MakeSnapshot(lease->scope(), prepared.chain_id));
+    oci::SpecRequest request = TRY(SpecOf(values_, session_.ns().str(), id, prepared.config));
+    request.with_root = RootOfMounts(rootfs_);
     const std::string spec = TRY(oci::MakeSpec(request));
     container_.image = image.name;
     container_.runtime = {values_.Text("runtime"), RuntimeOptions(values_)};
     container_.spec = model::Any{std::string(oci::kSpecType), spec};
-    container_.snapshot_key = id;
     container_.labels = ParseLabels(values_.List("label"));
     if (values_.Bool("detach")) {
       log_path_ = TRY(LogPath(values_, session_.ns().str(), id));
       container_.labels[kLogLabel] = log_path_;
     }
-    TRY(MakeSnapshot(lease->scope(), prepared.chain_id));
     TRY(session_.containers().Create(lease->scope(), container_));
     undo_.Add([this] { (void)session_.containers().Delete(session_.scope(), container_.id); });
     return NotInterrupted();
@@ -309,7 +348,13 @@ Command RunCommandVerb() {
       ListFlag({"volume", "v"}, "bind a path: SOURCE:TARGET[:ro]"),
       ListFlag({"label", "l"}, "label the container: KEY=VALUE"),
       TextFlag({"workdir", "w"}, "working directory"),
-      TextFlag({"user", "u"}, "numeric user: UID[:GID]"),
+      TextFlag({"user", "u"}, "USER[:GROUP], names or numbers (default: the image's)"),
+      TextFlag({"entrypoint"}, "instead of the image's"),
+      TextFlag({"env-file"}, "file with variables, one a line"),
+      ListFlag({"cap-add"}, "add a capability, e.g. NET_ADMIN"),
+      ListFlag({"cap-drop"}, "drop a capability"),
+      ListFlag({"security-opt"},
+               "seccomp=unconfined or seccomp=FILE (default: containerd's profile)"),
       TextFlag({"hostname"}, "host name (default: the name)"),
       TextFlag({"network"}, "none or host", "none"),
       TextFlag({"memory", "m"}, "memory limit, e.g. 512m"),

@@ -42,7 +42,7 @@ Status ApplyUser(const SpecRequest& request, const Json& image, Json& process) {
     process["user"] = TRY(ParseUser(user));
     return Ok();
   }
-  TRY(SetUser(process, user, request.with_root));
+  TRY(SetUser(process, user, request.with_root).Context(StrCat("user ", Quoted(user))));
   return SetAdditionalGroups(process, StrCat(process["user"]["uid"].get<uint32_t>()),
                              request.with_root);
 }
@@ -96,7 +96,9 @@ Status ApplyRights(const SpecRequest& request, Json& spec) {
   if (!request.privileged) {
     AddCapabilities(process, request.cap_add);
     DropCapabilities(process, request.cap_drop);
-    if (request.seccomp) {
+    if (request.seccomp && !request.seccomp_profile.empty()) {
+      spec["linux"]["seccomp"] = TRY(ParseObject(request.seccomp_profile, "seccomp profile"));
+    } else if (request.seccomp) {
       spec["linux"]["seccomp"] =
           DefaultSeccompProfile(Strings(process["capabilities"], "bounding"));
     }

@@ -51,8 +51,9 @@ struct SpecRequest {
   std::optional<ConsoleSize> console_size;  // that the terminal is made with
   bool read_only = false;
   bool host_network = false;
-  bool privileged = false;  // all capabilities, all devices, nothing masked, no seccomp profile
-  bool seccomp = false;     // containerd's default profile
+  bool privileged = false;      // all capabilities, all devices, nothing masked, no seccomp profile
+  bool seccomp = false;         // a profile: seccomp_profile, or containerd's default one
+  std::string seccomp_profile;  // JSON; empty: the default one
   std::vector<std::string> cap_add;   // "CAP_NET_ADMIN"
   std::vector<std::string> cap_drop;  // the same
   std::vector<BindMount> mounts;
