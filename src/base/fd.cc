@@ -1,6 +1,9 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -97,6 +100,26 @@ Status SetNonblocking(FdRef fd, bool on) {
     return ErrnoError(errno, "set descriptor flags");
   }
   return Ok();
+}
+
+int64_t WriteQuietly(FdRef fd, std::string_view data) {
+  sigset_t pipe_signal;
+  sigset_t before;
+  sigset_t pending;
+  (void)sigemptyset(&pipe_signal);
+  (void)sigaddset(&pipe_signal, SIGPIPE);
+  (void)sigpending(&pending);
+  (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  const ssize_t n = write(fd.get(), data.data(), data.size());
+  const int err = errno;
+  if (n < 0 && err == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+    const timespec now = {};
+    (void)sigtimedwait(&pipe_signal, nullptr,
+                       &now);  // takes back our own signal, if it is not ignored anyway
+  }
+  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = err;
+  return n;
 }
 
 }  // namespace corten

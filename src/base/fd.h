@@ -54,6 +54,10 @@ class Fd {
   int fd_ = -1;
 };
 
+// write(2) to a pipe whose reader may be gone, without SIGPIPE: a library cannot know what the
+// process does with it. -1 and errno (EPIPE when nobody reads) as write(2) has them.
+int64_t WriteQuietly(FdRef fd, std::string_view data);
+
 struct Pipe {
   Fd read;
   Fd write;

@@ -273,7 +273,7 @@ Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input,
       if (got == 0) source.Reset();
     }
     if (polls[2].revents != 0) {
-      const ssize_t put = write(in.write.get(), input.data(), input.size());
+      const ssize_t put = WriteQuietly(in.write, input);
       if (put > 0) input.remove_prefix(static_cast<size_t>(put));
       if (input.empty() || (put < 0 && errno != EAGAIN && errno != EINTR)) in.write.Reset();
     }

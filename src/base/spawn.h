@@ -71,8 +71,8 @@ struct RunOutput {
   std::string out;  // standard output, at most `limit` bytes kept
   std::string err;  // standard error, likewise
 };
-// Runs to completion with `input` on standard input and both outputs captured. kDeadlineExceeded:
-// killed after `timeout`.
+// Runs to completion with `input` on standard input and both outputs captured; a program may leave
+// input unread. kDeadlineExceeded: killed after `timeout`.
 Result<RunOutput> RunProgram(SpawnOptions options, std::string_view input,
                              std::chrono::milliseconds timeout, size_t limit = 1 << 20);
 

@@ -22,6 +22,12 @@ TEST(Spawn, CapturesOutputAndExitCode) {
   EXPECT_EQ(output.status.code, 7);
 }
 
+TEST(Spawn, AProgramNeedNotReadItsInput) {
+  ASSERT_NE(signal(SIGPIPE, SIG_DFL), SIG_ERR);  // a client's: the daemon ignores it
+  const std::string input(1 << 20, 'x');         // more than a pipe holds
+  EXPECT_EQ(RunProgram(Shell("exit 3"), input, milliseconds(10000)).value().status.code, 3);
+}
+
 TEST(Spawn, AMissingProgramIsAnErrorNotAnExit) {
   SpawnOptions options;
   options.args = {"corten-no-such-program"};

@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 
 #include "base/fd.h"
 #include "base/spawn.h"
@@ -62,28 +60,6 @@ std::string SerializeAny(const model::Any& any) {
   field('\x0a', any.type_url);
   field('\x12', any.value);
   return out;
-}
-
-// write(2) to a pipe whose reader may be gone, without the signal: a library cannot know what the
-// process does with it.
-ssize_t WriteQuietly(int fd, const char* data, size_t size) {
-  sigset_t pipe_signal;
-  sigset_t before;
-  sigset_t pending;
-  (void)sigemptyset(&pipe_signal);
-  (void)sigaddset(&pipe_signal, SIGPIPE);
-  (void)sigpending(&pending);
-  (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-  const ssize_t n = write(fd, data, size);
-  const int err = errno;
-  if (n < 0 && err == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
-    const timespec now = {};
-    (void)sigtimedwait(&pipe_signal, nullptr,
-                       &now);  // takes back our own signal, if it is not ignored anyway
-  }
-  (void)pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = err;
-  return n;
 }
 
 // A program between two sources. Everything is driven from Read, by poll: the program's three or
@@ -165,7 +141,7 @@ class ProgramSource final : public ByteSource {
   }
   // A program may stop reading early: then the rest of the source is dropped, its status decides.
   Status WriteFeed() {
-    const ssize_t n = WriteQuietly(input_.get(), feed_.get() + fed_, feed_size_ - fed_);
+    const ssize_t n = WriteQuietly(input_, {feed_.get() + fed_, feed_size_ - fed_});
     if (n >= 0) {
       fed_ += static_cast<size_t>(n);
     } else if (errno == EPIPE) {
@@ -176,7 +152,7 @@ class ProgramSource final : public ByteSource {
     return Ok();
   }
   Status WritePayload() {
-    const ssize_t n = WriteQuietly(payload_pipe_.get(), payload_.data(), payload_.size());
+    const ssize_t n = WriteQuietly(payload_pipe_, payload_);
     if (n >= 0) payload_.erase(0, static_cast<size_t>(n));
     if (n < 0 && errno != EAGAIN && errno != EINTR && errno != EPIPE)
       return ErrnoError(errno, "write to ", name_);
