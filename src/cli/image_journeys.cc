@@ -42,6 +42,25 @@ image::Transfers RemoteJourneys(Session& session, const std::string& snapshotter
   return image::Transfers(std::move(options));
 }
 
+std::vector<Flag> FetchFlags() {
+  return {ListFlag({"label"}, "labels to attach to the image"),
+          ListFlag({"platform"}, "Pull content from a specific platform"),
+          BoolFlag({"all-platforms"}, "pull content and metadata from all platforms"),
+          BoolFlag({"skip-metadata"},
+                   "Skips metadata for unused platforms (Image may be unable to be "
+                   "pushed without all metadata)"),
+          IntFlag({"max-concurrent-downloads"}, "Set the max concurrent downloads for each pull")};
+}
+
+Result<image::StoreRequest> FetchRequestOf(const Values& values, const std::string& reference) {
+  image::StoreRequest request;
+  request.name = reference;
+  request.labels = ParseLabels(values.List("label"));
+  request.platforms = TRY(PlatformsOf(values));
+  request.all_metadata = !values.Bool("skip-metadata");
+  return request;
+}
+
 Status FetchImage(Session& session, const model::Scope& scope, const std::string& reference,
                   const image::RegistryOptions& registry, const image::StoreRequest& request,
                   int max_downloads) {

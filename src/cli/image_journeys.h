@@ -15,6 +15,11 @@ namespace corten::cli {
 image::Transfers RemoteJourneys(Session& session, const std::string& snapshotter,
                                 int max_downloads = 0);
 
+// What chooses a part of a remote image: --label, --platform, --all-platforms, --skip-metadata,
+// --max-concurrent-downloads; and what their values ask for. kInvalidArgument: a platform.
+std::vector<Flag> FetchFlags();
+Result<image::StoreRequest> FetchRequestOf(const Values& values, const std::string& reference);
+
 // Fetches what `request` wants from a registry and writes its name, with a table of the progress.
 // Nothing is unpacked. Errors as image::Transfers::Pull, with the texts of ctr's own fetcher.
 Status FetchImage(Session& session, const model::Scope& scope, const std::string& reference,

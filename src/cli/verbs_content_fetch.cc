@@ -17,11 +17,7 @@ constexpr size_t kChunk = size_t{1} << 20;
 Result<int> Fetch(Session& session, const Values& values) {
   const std::string reference = values.Arg(0);
   const image::RegistryOptions registry = TRY(RegistryOptionsOf(values));
-  image::StoreRequest request;
-  request.name = reference;
-  request.labels = ParseLabels(values.List("label"));
-  request.platforms = TRY(PlatformsOf(values));
-  request.all_metadata = !values.Bool("skip-metadata");
+  image::StoreRequest request = TRY(FetchRequestOf(values, reference));
   if (values.Bool("metadata-only")) {
     request.all_metadata = true;
     request.platforms = {model::Platform{"none", "none", "", "", {}}};  // nobody's layers
@@ -120,16 +116,10 @@ Command ContentFetchCommand() {
   command.summary = "fetch all content for an image into containerd";
   command.arguments = "[flags] <remote> <object>";
   command.flags = RegistryFlags();
-  const std::vector<Flag> own = {
-      ListFlag({"label"}, "labels to attach to the image"),
-      ListFlag({"platform"}, "Pull content from a specific platform"),
-      BoolFlag({"all-platforms"}, "pull content from all platforms"),
-      BoolFlag({"skip-metadata"},
-               "Skips metadata for unused platforms (Image may be unable to be "
-               "pushed without all metadata)"),
-      BoolFlag({"metadata-only"}, "Pull all metadata including manifests and configs"),
-      IntFlag({"max-concurrent-downloads"}, "Set the max concurrent downloads for each pull")};
+  const std::vector<Flag> own = FetchFlags();
   command.flags.insert(command.flags.end(), own.begin(), own.end());
+  command.flags.push_back(
+      BoolFlag({"metadata-only"}, "Pull all metadata including manifests and configs"));
   command.action = Connected(&Fetch);
   return command;
 }

@@ -47,11 +47,7 @@ Result<int> LocalPull(Session& session, const Values& values) {
   const SteadyClock::time_point start = SteadyClock::now();
   const std::unique_ptr<HeldLease> lease = TRY(HeldLease::Take(session));
   const image::RegistryOptions registry = TRY(RegistryOptionsOf(values));
-  image::StoreRequest request;
-  request.name = reference;
-  request.labels = ParseLabels(values.List("label"));
-  request.platforms = TRY(PlatformsOf(values));
-  request.all_metadata = !values.Bool("skip-metadata");
+  const image::StoreRequest request = TRY(FetchRequestOf(values, reference));
   TRY(FetchImage(session, lease->scope(), reference, registry, request,
                  static_cast<int>(values.Int("max-concurrent-downloads"))));
   const metadata::Image image = TRY(session.images().Get(session.ns(), reference));
@@ -170,20 +166,14 @@ Command ImagesPullCommand() {
   command.summary = "pull an image from a remote";
   command.arguments = "[flags] <ref>";
   command.flags = RegistryFlags();
+  const std::vector<Flag> chosen = FetchFlags();
   const std::vector<Flag> own = {
-      SnapshotterFlag(),
-      ListFlag({"label"}, "labels to attach to the image"),
-      ListFlag({"platform"}, "Pull content from a specific platform"),
-      BoolFlag({"all-platforms"}, "pull content and metadata from all platforms"),
-      BoolFlag({"skip-metadata"},
-               "Skips metadata for unused platforms (Image may be unable to be "
-               "pushed without all metadata)"),
-      BoolFlag({"print-chainid"}, "Print the resulting image's chain ID"),
-      IntFlag({"max-concurrent-downloads"}, "Set the max concurrent downloads for each pull"),
+      SnapshotterFlag(), BoolFlag({"print-chainid"}, "Print the resulting image's chain ID"),
       BoolFlag({"local"}, "Fetch content from local client rather than using transfer service"),
       BoolFlag({"sync-fs"},
                "Synchronize the underlying filesystem containing files when unpack images, false "
                "by default")};
+  command.flags.insert(command.flags.end(), chosen.begin(), chosen.end());
   command.flags.insert(command.flags.end(), own.begin(), own.end());
   Flag hidden =
       BoolFlag({"all-metadata"}, "(Deprecated: use skip-metadata) Pull metadata for all platforms");
