@@ -10,9 +10,13 @@ import (
 	"path/filepath"
 
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
+	diffapi "github.com/containerd/containerd/api/services/diff/v1"
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
+	"github.com/containerd/containerd/v2/contrib/diffservice"
 	"github.com/containerd/containerd/v2/contrib/snapshotservice"
+	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/containerd/v2/plugins/services/content/contentserver"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"google.golang.org/grpc"
@@ -30,6 +34,7 @@ func serve(socket, directory string) error {
 	server := grpc.NewServer()
 	snapshotsapi.RegisterSnapshotsServer(server, snapshotservice.FromSnapshotter(snapshots))
 	contentapi.RegisterContentServer(server, contentserver.New(content))
+	diffapi.RegisterDiffServer(server, diffservice.FromApplierAndComparer(apply.NewFileSystemApplier(content), walking.NewWalkingDiff(content)))
 	os.Remove(socket)
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
