@@ -38,7 +38,7 @@ Status Collection::MarkAndSweep() {
 }
 
 Status Collection::Mark(const bolt::Tx& tx) {
-  const BackgroundWork aside;  // writers go on meanwhile, with threads that wake each other
+  BackgroundWork work;  // writers go on meanwhile, with threads that wake each other
   GcGraph::Pinned pinned;
   for (const auto& [name, backend] : core_->backends) pinned.emplace(name, backend->names.Pinned());
   std::vector<std::vector<CollectedResource>> resources;
@@ -51,12 +51,12 @@ Status Collection::Mark(const bolt::Tx& tx) {
     collectors.push_back(collector);
     resources.push_back(held.ok() ? std::move(*held) : std::vector<CollectedResource>());
   }
-  TRY(graph_.Build(tx, pinned, collectors, resources));
+  TRY(graph_.Build(tx, pinned, collectors, resources, work));
   for (GcGraph::NodeId id = 0; id < graph_.size(); ++id) {
     stats_.nodes += graph_.node(id).exists ? 1 : 0;
     stats_.live += graph_.node(id).exists && graph_.node(id).live() ? 1 : 0;
   }
-  dead_ = graph_.Dead();
+  dead_ = graph_.Dead(work);
   return Ok();
 }
 

@@ -44,6 +44,7 @@ uint32_t GcGraph::SpaceOf(NodeKind kind, std::string_view ns, std::string_view n
 
 GcGraph::NodeId GcGraph::Find(NodeKind kind, std::string_view ns, std::string_view name,
                               std::string_view key) {
+  if (work_ != nullptr) work_->LetOthersRun();
   const uint32_t space = SpaceOf(kind, ns, name);
   const auto found = index_.find({space, key});
   if (found != index_.end()) return found->second;
@@ -291,7 +292,17 @@ void GcGraph::AddResources(size_t number, const std::vector<CollectedResource>& 
 
 Status GcGraph::Build(const bolt::Tx& tx, const Pinned& pinned,
                       const std::vector<Collector*>& collectors,
-                      const std::vector<std::vector<CollectedResource>>& resources) {
+                      const std::vector<std::vector<CollectedResource>>& resources,
+                      BackgroundWork& work) {
+  work_ = &work;
+  Status built = ReadAndMark(tx, pinned, collectors, resources);
+  work_ = nullptr;
+  return built;
+}
+
+Status GcGraph::ReadAndMark(const bolt::Tx& tx, const Pinned& pinned,
+                            const std::vector<Collector*>& collectors,
+                            const std::vector<std::vector<CollectedResource>>& resources) {
   for (size_t i = 0; i < collectors.size(); ++i) {
     const std::string label = collectors[i]->ReferenceLabel();
     if (!label.empty()) collector_labels_.emplace(label, i);
@@ -319,6 +330,7 @@ void GcGraph::Mark(NodeId id, bool full) {
 // Follows all that is pending.
 void GcGraph::Drain() {
   while (!pending_.empty()) {
+    if (work_ != nullptr) work_->LetOthersRun();
     const auto [id, full] = pending_.back();
     pending_.pop_back();
     if (!nodes_[id].exists) continue;  // what is only named keeps nothing
@@ -403,7 +415,7 @@ Status GcGraph::MarkTouched(const bolt::Tx& tx, const NodeName& name) {
   return done;
 }
 
-std::vector<std::vector<GcGraph::NodeId>> GcGraph::Dead() const {
+std::vector<std::vector<GcGraph::NodeId>> GcGraph::Dead(BackgroundWork& work) const {
   const auto dead = [&](NodeId id) {
     const NodeKind kind = spaces_[nodes_[id].space].kind;
     return nodes_[id].exists && !nodes_[id].live() && kind != NodeKind::kContainer &&
@@ -422,6 +434,7 @@ std::vector<std::vector<GcGraph::NodeId>> GcGraph::Dead() const {
     if (number[start] != kUnseen || !dead(start)) continue;
     path.emplace_back(start, 0);
     while (!path.empty()) {
+      work.LetOthersRun();
       const NodeId at = path.back().first;
       if (path.back().second == 0) {
         number[at] = low[at] = counter++;

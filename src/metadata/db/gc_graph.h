@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/background_work.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "bolt/tx.h"
@@ -61,15 +62,15 @@ class GcGraph {
 
   // Backend names whose rows are roots, per snapshotter.
   using Pinned = std::map<std::string, std::set<std::string>, std::less<>>;
-  // Reads all rows, and what collectors hold, and marks from the roots.
+  // Reads all rows, and what collectors hold, and marks from the roots; steps aside meanwhile.
   Status Build(const bolt::Tx& tx, const Pinned& pinned, const std::vector<Collector*>& collectors,
-               const std::vector<std::vector<CollectedResource>>& resources);
+               const std::vector<std::vector<CollectedResource>>& resources, BackgroundWork& work);
   // Marks from a row that was touched since, as it is in `tx` now.
   Status MarkTouched(const bolt::Tx& tx, const NodeName& name);
 
   // Rows that nothing keeps, so grouped and ordered that what refers to something comes before it
   // or with it.
-  std::vector<std::vector<NodeId>> Dead() const;
+  std::vector<std::vector<NodeId>> Dead(BackgroundWork& work) const;
 
   const Node& node(NodeId id) const { return nodes_[id]; }
   const Space& space(NodeId id) const { return spaces_[nodes_[id].space]; }
@@ -84,6 +85,9 @@ class GcGraph {
     int64_t age_nanos = 0;
   };
 
+  Status ReadAndMark(const bolt::Tx& tx, const Pinned& pinned,
+                     const std::vector<Collector*>& collectors,
+                     const std::vector<std::vector<CollectedResource>>& resources);
   Status ReadNamespace(const bolt::Tx& tx, std::string_view ns, const Pinned& pinned);
   Status ReadContainer(std::string_view ns, NodeId id, const bolt::Bucket& row);
   Status ReadImage(std::string_view ns, NodeId id, const bolt::Bucket& row);
@@ -128,7 +132,8 @@ class GcGraph {
   std::map<std::string, size_t, std::less<>> collector_labels_;    // reference label -> number
   std::deque<std::string> copies_;  // keys that come from a passing transaction
   bool copy_keys_ = false;
-  bool touching_ = false;  // MarkTouched reads a row: only what it refers to counts
+  BackgroundWork* work_ = nullptr;  // while Build runs; borrowed
+  bool touching_ = false;           // MarkTouched reads a row: only what it refers to counts
   std::optional<Time> next_expiry_;
 };
 
