@@ -25,7 +25,6 @@ struct SchedAttributes {
 
 // Shorter than the usual one: who steps aside is put back by as much.
 constexpr uint64_t kSliceNs = 500'000;
-constexpr uint32_t kCallsPerLook = 16;  // at the clock
 
 bool SetSlice(int32_t policy, uint64_t slice_ns) {
   SchedAttributes attributes;
@@ -49,7 +48,6 @@ BackgroundWork::~BackgroundWork() {
 }
 
 void BackgroundWork::LetOthersRun() {
-  if (++calls_ % kCallsPerLook != 0) return;
   if (std::chrono::steady_clock::now() - turn_begin_ < kTurn) return;
   (void)sched_yield();
   turn_begin_ = std::chrono::steady_clock::now();

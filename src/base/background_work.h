@@ -19,12 +19,17 @@ class BackgroundWork {
   BackgroundWork(const BackgroundWork&) = delete;
   BackgroundWork& operator=(const BackgroundWork&) = delete;
 
-  // On the same thread, often: once for each small step of the work. Gives way at most every
-  // kTurn; costs nearly nothing else.
+  // On the same thread, after each step of the work that takes some microseconds or more. Gives way
+  // at most every kTurn; looks at the clock otherwise.
   void LetOthersRun();
-  static constexpr std::chrono::microseconds kTurn{200};
+  // The same after a step of less than that: costs nearly nothing.
+  void LetOthersRunNowAndThen() {
+    if (++calls_ % kCallsPerLook == 0) LetOthersRun();
+  }
+  static constexpr std::chrono::microseconds kTurn{300};
 
  private:
+  static constexpr uint32_t kCallsPerLook = 16;
   int32_t policy_;  // of before; -1: nothing was changed
   uint32_t calls_ = 0;
   std::chrono::steady_clock::time_point turn_begin_ = std::chrono::steady_clock::now();

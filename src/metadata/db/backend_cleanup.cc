@@ -9,6 +9,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "base/background_work.h"
 #include "base/failpoint.h"
 #include "metadata/db/collection.h"
 #include "metadata/db/snapshots.h"
@@ -195,7 +196,9 @@ Status Collection::CleanContent() {
   PinTable::Sweep sweep(&core_->digests);
   const std::unordered_set<std::string> named = TRY(NamedBlobs(*core_));
   std::vector<content::Info> garbage;
+  BackgroundWork walk;
   TRY(store.Walk({}, [&](const content::Info& info) -> Status {
+    walk.LetOthersRunNowAndThen();
     if (!named.contains(info.digest.str())) garbage.push_back(info);
     return Ok();
   }));
@@ -204,7 +207,9 @@ Status Collection::CleanContent() {
   std::atomic<uint64_t> blobs = 0;
   std::atomic<uint64_t> bytes = 0;
   InParallel(garbage.size(), [&] {
+    BackgroundWork work;
     for (size_t at = next++; at < garbage.size(); at = next++) {
+      work.LetOthersRun();
       const content::Info& info = garbage[at];
       if (!sweep.TryClaim(info.digest.str())) {
         core_->content_dirty = true;  // its writer may fail yet
@@ -264,7 +269,9 @@ Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& back
   FirstError first;
   std::atomic<uint64_t> freed = 0;
   InParallel(garbage.leaves(), [&] {
+    BackgroundWork work;
     for (std::string next = garbage.Next(); !next.empty(); next = garbage.Next()) {
+      work.LetOthersRun();
       if (!sweep.TryClaim(next)) {
         backend.dirty = true;
         garbage.Done(next, /*removed=*/false);

@@ -44,7 +44,7 @@ uint32_t GcGraph::SpaceOf(NodeKind kind, std::string_view ns, std::string_view n
 
 GcGraph::NodeId GcGraph::Find(NodeKind kind, std::string_view ns, std::string_view name,
                               std::string_view key) {
-  if (work_ != nullptr) work_->LetOthersRun();
+  if (work_ != nullptr) work_->LetOthersRunNowAndThen();
   const uint32_t space = SpaceOf(kind, ns, name);
   const auto found = index_.find({space, key});
   if (found != index_.end()) return found->second;
@@ -330,7 +330,7 @@ void GcGraph::Mark(NodeId id, bool full) {
 // Follows all that is pending.
 void GcGraph::Drain() {
   while (!pending_.empty()) {
-    if (work_ != nullptr) work_->LetOthersRun();
+    if (work_ != nullptr) work_->LetOthersRunNowAndThen();
     const auto [id, full] = pending_.back();
     pending_.pop_back();
     if (!nodes_[id].exists) continue;  // what is only named keeps nothing
@@ -434,7 +434,7 @@ std::vector<std::vector<GcGraph::NodeId>> GcGraph::Dead(BackgroundWork& work) co
     if (number[start] != kUnseen || !dead(start)) continue;
     path.emplace_back(start, 0);
     while (!path.empty()) {
-      work.LetOthersRun();
+      work.LetOthersRunNowAndThen();
       const NodeId at = path.back().first;
       if (path.back().second == 0) {
         number[at] = low[at] = counter++;
