@@ -11,13 +11,13 @@ namespace {
 const Figure kIngest{"36", "tiny blobs, 16 clients, 1 in 4 with a snapshot", "/s", AtLeast(10)};
 const Figure kLive{"34", "collection, everything alive", "ms", AtMost(0.20)};
 const Figure kLiveStall{"34", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
-const Figure kNoStall{"34", "  the same writer's without a collection", "ms", {}};
+const Figure kLiveControl{"34", "  the same writer's in as long without a collection", "ms", {}};
 const Figure kDead{"35", "collection, frees everything", "ms", AtMost(0.25)};
 const Figure kDeadStall{"35", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
+const Figure kDeadControl{"35", "  the same writer's in as long without a collection", "ms", {}};
 constexpr int kClients = 16;
 constexpr int kBatches = 5;
 constexpr const char* kLease = "bench-collect";
-constexpr std::chrono::milliseconds kCalm{150};  // about as long as containerd's collection
 
 struct Loaded {
   std::unique_ptr<Daemon> daemon;
@@ -76,6 +76,22 @@ class Writer {
   std::thread thread_;
 };
 
+// What a writer waits at most while `collect` runs, and then for as long without it.
+template <typename Collect>
+void Force(Run& run, Target& target, const Figure& time, const Figure& stall, const Figure& control,
+           Collect collect) {
+  Writer writer(run, target);
+  writer.Reset();
+  const auto begin = Now();
+  collect();
+  const double took_ms = Millis(begin);
+  run.report().Add(time, target.name(), took_ms);
+  run.report().Add(stall, target.name(), writer.WorstMs());
+  writer.Reset();
+  std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(took_ms));
+  run.report().Add(control, target.name(), writer.WorstMs());
+}
+
 void Ingest(Run& run, Target& target, int first, int count) {
   const model::Scope scope = LeasedScope(kLease);
   const auto begin = Now();
@@ -97,27 +113,18 @@ void Ingest(Run& run, Target& target, int first, int count) {
 void ForceLive(Run& run, Target& target) {
   const metadata::Image image = MakeImage(run.Unique("registry.example/forced") + ":v1");
   Must(target.images().Create(PlainScope(), image, std::nullopt), "create image");
-  Writer writer(run, target);
-  writer.Reset();
-  std::this_thread::sleep_for(kCalm);
-  run.report().Add(kNoStall, target.name(), writer.WorstMs());
-  writer.Reset();
-  const auto begin = Now();
-  metadata::ImageStore::DeleteOptions options;
-  options.synchronous = true;
-  Must(target.images().Delete(PlainScope(), image.name, options), "delete image");
-  run.report().Add(kLive, target.name(), Millis(begin));
-  run.report().Add(kLiveStall, target.name(), writer.WorstMs());
+  Force(run, target, kLive, kLiveStall, kLiveControl, [&] {
+    metadata::ImageStore::DeleteOptions options;
+    options.synchronous = true;
+    Must(target.images().Delete(PlainScope(), image.name, options), "delete image");
+  });
 }
 
 void ForceDead(Run& run, Target& target) {
-  Writer writer(run, target);
-  writer.Reset();
-  const auto begin = Now();
-  Must(target.leases().Delete(PlainScope().ns, model::LeaseId(kLease), /*synchronous=*/true),
-       "delete lease");
-  run.report().Add(kDead, target.name(), Millis(begin));
-  run.report().Add(kDeadStall, target.name(), writer.WorstMs());
+  Force(run, target, kDead, kDeadStall, kDeadControl, [&] {
+    Must(target.leases().Delete(PlainScope().ns, model::LeaseId(kLease), /*synchronous=*/true),
+         "delete lease");
+  });
 }
 
 int CountBlobs(Target& target) {

@@ -26,7 +26,7 @@ class BackgroundWork {
   void LetOthersRunNowAndThen() {
     if (++calls_ % kCallsPerLook == 0) LetOthersRun();
   }
-  static constexpr std::chrono::microseconds kTurn{300};
+  static constexpr std::chrono::microseconds kTurn{200};
 
  private:
   static constexpr uint32_t kCallsPerLook = 16;
