@@ -166,7 +166,10 @@ class AttachedScheduler final : public metadata::GcScheduler {
     hooks.collect = [this] { return CollectAndWait(); };
     database_->SetHooks(std::move(hooks));
   }
-  ~AttachedScheduler() { database_->SetHooks({}); }
+  ~AttachedScheduler() override {
+    Stop();  // its thread uses the strings, too
+    database_->SetHooks({});
+  }
 
  private:
   metadata::Database* database_;

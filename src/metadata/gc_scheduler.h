@@ -89,7 +89,7 @@ class GcScheduler {
         on_run;  // after each run, e.g. metrics and the log; may be empty
   };
   GcScheduler(Collect collect, Options options);
-  ~GcScheduler();
+  virtual ~GcScheduler();  // an owner may add strings to cut
   GcScheduler(const GcScheduler&) = delete;
   GcScheduler& operator=(const GcScheduler&) = delete;
 
