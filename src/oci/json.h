@@ -1,7 +1,7 @@
 // The JSON documents of this room: OCI specifications under construction, members in the order in
 // which they were added. A document is a value; one thread. Documents that came from outside are
-// parsed with TryParse, which never throws; the functions of this room check a member's type before
-// they touch it.
+// parsed with ParseObject, which never throws; the functions of this room check a member's type
+// before they touch it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -16,7 +16,10 @@ namespace corten::oci {
 
 using Json = nlohmann::ordered_json;
 
-// An object, or kInvalidArgument "WHAT: not valid JSON".
+// Deeper documents are refused: who walks them, as Text does, needs stack for each level.
+inline constexpr size_t kMaxJsonDepth = 100;
+
+// An object, or kInvalidArgument "WHAT: not valid JSON", "WHAT: nested more than 100 levels deep".
 Result<Json> ParseObject(std::string_view text, std::string_view what);
 // The document as text; bytes that are not UTF-8 become U+FFFD.
 std::string Text(const Json& document);

@@ -8,6 +8,7 @@
 
 #include "base/dir.h"
 #include "base/test_dir.h"
+#include "oci/json.h"
 
 namespace corten::oci {
 namespace {
@@ -95,6 +96,18 @@ TEST(Spec, NonsenseIsRefusedWithAReason) {
   EXPECT_FALSE(MakeSpec(request).ok());
   request.image_config = "{}";
   EXPECT_NE(MakeSpec(request).error().text().find("no command"), std::string::npos);
+}
+
+TEST(Spec, DocumentsThatNeedTooMuchStackAreRefused) {
+  const auto nested = [](size_t depth) {
+    return StrCat(R"({"process":{"args":[],"x":)", std::string(depth, '['), std::string(depth, ']'),
+                  "}}");
+  };
+  EXPECT_TRUE(MakeExecProcess(nested(kMaxJsonDepth - 2), {"ls"}, {}, false, "").ok());
+  const Result<std::string> deep = MakeExecProcess(nested(1 << 20), {"ls"}, {}, false, "");
+  ASSERT_FALSE(deep.ok());
+  EXPECT_EQ(deep.error().text(), "container spec: nested more than 100 levels deep");
+  EXPECT_TRUE(ParseObject(R"({"text":"[[[\"{"})", "x").ok()) << "brackets in a string";
 }
 
 TEST(Spec, AnExecTakesTheContainersProcess) {
