@@ -10,8 +10,8 @@ namespace corten {
 // the work calls LetOthersRun as it goes, and a thread that waits for its turn gets it then.
 // Without those calls it would wait for the end of a time slice, which the kernel ends at a timer's
 // tick (4 ms): so long a group of threads that wake each other stands still. The slice is short, so
-// that stepping aside costs little of the processor's share. For work that only computes. A refusal
-// of the kernel changes nothing. Source: sched_setattr(2), sched_yield(2).
+// that stepping aside costs little of the processor's share. A refusal of the kernel changes
+// nothing. Source: sched_setattr(2), sched_yield(2).
 class BackgroundWork {
  public:
   BackgroundWork();
