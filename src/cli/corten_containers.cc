@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/json_depth.h"
 #include "cli/corten_verbs.h"
 #include "cli/output.h"
 #include "cli/signals.h"
@@ -233,7 +234,7 @@ Result<int> Inspect(Session& session, const Values& values) {
                                       {"snapshotter", container->snapshotter},
                                       {"labels", container->labels},
                                       {"created", FormatRfc3339(container->created_at)}};
-      if (container->spec.has_value())
+      if (container->spec.has_value() && !NestedTooDeep(container->spec->value))
         entry["spec"] = nlohmann::ordered_json::parse(container->spec->value, nullptr, false);
       out.push_back(std::move(entry));
       continue;

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/json_depth.h"
 #include "base/log.h"
 #include "cli/container_flags.h"
 #include "cli/container_making.h"
@@ -38,8 +39,10 @@ Result<int> List(Session& session, const Values& values) {
 
 // An Any of JSON as its value, another one as type and bytes in base64; what is empty is left out.
 Json AnyJson(const model::Any& any) {
-  Json value = Json::parse(any.value, nullptr, /*allow_exceptions=*/false);
-  if (!value.is_discarded()) return value;
+  if (!NestedTooDeep(any.value)) {
+    Json value = Json::parse(any.value, nullptr, /*allow_exceptions=*/false);
+    if (!value.is_discarded()) return value;
+  }
   Json out = Json::object();
   if (!any.type_url.empty()) out["type_url"] = any.type_url;
   if (!any.value.empty()) out["value"] = image::Base64(any.value);

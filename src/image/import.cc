@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/hash.h"
+#include "base/json_depth.h"
 #include "diff/chunk_source.h"
 #include "diff/compress.h"
 #include "diff/decompress.h"

@@ -6,7 +6,6 @@ namespace corten::image {
 
 namespace {
 
-constexpr int kMaxDepth = 64;
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 // Length of the UTF-8 sequence at the front of `text`, 0 if it is not one.
@@ -133,25 +132,6 @@ std::string DescriptorJson(const model::Descriptor& descriptor) {
   if (!descriptor.artifact_type.empty())
     out += ",\"artifactType\":" + JsonString(descriptor.artifact_type);
   return out + "}";
-}
-
-bool NestedTooDeep(std::string_view json) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
 }
 
 }  // namespace corten::image

@@ -19,8 +19,4 @@ std::string PlatformJson(const model::Platform& platform);
 // "[a,b]" of texts that are JSON already.
 std::string JsonList(const std::vector<std::string>& items);
 
-// Whether brackets nest deeper than 64: such a document is refused before a parser recurses into
-// it.
-bool NestedTooDeep(std::string_view json);
-
 }  // namespace corten::image

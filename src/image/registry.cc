@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
+#include "base/json_depth.h"
 #include "diff/decompress.h"
 #include "image/json_text.h"
 #include "image/manifest.h"

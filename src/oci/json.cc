@@ -2,36 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_depth.h"
+
 namespace corten::oci {
 
-namespace {
-
-// Whether brackets outside of strings are nested deeper than kMaxJsonDepth. Text that is no JSON
-// may get either answer.
-bool IsTooDeep(std::string_view text) {
-  size_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
-
-}  // namespace
-
 Result<Json> ParseObject(std::string_view text, std::string_view what) {
-  if (IsTooDeep(text))
-    return InvalidArgumentError(what, ": nested more than ", kMaxJsonDepth, " levels deep");
+  if (NestedTooDeep(text)) return InvalidArgumentError(what, ": nested too deeply");
   Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object()) return InvalidArgumentError(what, ": not valid JSON");
   return parsed;

@@ -16,10 +16,7 @@ namespace corten::oci {
 
 using Json = nlohmann::ordered_json;
 
-// Deeper documents are refused: who walks them, as Text does, needs stack for each level.
-inline constexpr size_t kMaxJsonDepth = 100;
-
-// An object, or kInvalidArgument "WHAT: not valid JSON", "WHAT: nested more than 100 levels deep".
+// An object, or kInvalidArgument "WHAT: not valid JSON", "WHAT: nested too deeply" (json_depth.h).
 Result<Json> ParseObject(std::string_view text, std::string_view what);
 // The document as text; bytes that are not UTF-8 become U+FFFD.
 std::string Text(const Json& document);
