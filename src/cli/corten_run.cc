@@ -11,6 +11,7 @@
 #include "cli/corten_verbs.h"
 #include "cli/held_lease.h"
 #include "cli/image_rootfs.h"
+#include "cli/interrupts.h"
 #include "cli/process.h"
 #include "cli/session.h"
 #include "cli/undo.h"
@@ -291,7 +292,12 @@ Result<int> Run(const Values& values) {
   BlockForwardedSignals();
   const std::unique_ptr<Session> session = TRY(Session::Open(values));
   NewContainer container(*session, values);
-  TRY(container.Make());
+  Status made = container.Make();
+  if (!made.ok() && made.error().Is(Code::kCanceled) && !NotInterrupted().ok()) {
+    (void)fputs("corten: interrupted; no container was made\n", stderr);
+    return kInterruptedCode;
+  }
+  TRY(std::move(made));
   if (!detach) return container.RunAttached();
   TRY(container.RunDetached());
   return 0;
