@@ -39,6 +39,11 @@ class LazyDriver final : public Driver {
     Driver* driver = TRY(Get());
     return driver->Remove(key);
   }
+  std::vector<Status> RemoveMany(const std::vector<std::string>& keys) override {
+    const Result<Driver*> driver = Get();
+    if (!driver.ok()) return Snapshotter::RemoveMany(keys);  // says why, for each
+    return (*driver)->RemoveMany(keys);
+  }
   Result<snapshot::Info> Stat(const std::string& key) override {
     Driver* driver = TRY(Get());
     return driver->Stat(key);

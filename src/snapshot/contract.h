@@ -203,6 +203,27 @@ TEST_P(SnapshotterContract, AParentIsKeptAsLongAsItHasChildren) {
   MustAddLayer("base");  // the name is free again
 }
 
+TEST_P(SnapshotterContract, ManyAreRemovedInTheirOrderAndEachIsAnsweredFor) {
+  MustAddLayer("base");
+  MustAddLayer("middle", "base");
+  MustAddLayer("other");
+  MustPrepare("active", "middle");
+  MustPrepare("stays", "other");
+  std::vector<std::string> keys = {"middle", "active", "nope", "middle", "other", "base", "base"};
+  std::vector<Code> answers = {Code::kFailedPrecondition, Code::kOk, Code::kNotFound, Code::kOk,
+                               Code::kFailedPrecondition, Code::kOk, Code::kNotFound};
+  for (int i = 0; i < 200; ++i) {  // more than go into one change
+    keys.push_back(StrCat("filler ", i));
+    answers.push_back(Code::kOk);
+    MustPrepare(keys.back());
+  }
+  const std::vector<Status> removed = snapshotter().RemoveMany(keys);
+  ASSERT_EQ(removed.size(), keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) EXPECT_EQ(CodeOf(removed[i]), answers[i]) << i;
+  EXPECT_EQ(Names(), (std::vector<std::string>{"other", "stays"}));
+  EXPECT_TRUE(snapshotter().RemoveMany({}).empty());
+}
+
 TEST_P(SnapshotterContract, UpdateChangesTheLabelsThatAreNamed) {
   MustPrepare("a", "", {{"containerd.io/snapshot/k", "v"}, {"containerd.io/snapshot/other", "1"}});
   Info change;

@@ -42,6 +42,20 @@ Status Layer(Driver& driver, const std::string& name, const std::string& parent)
   return Ok();
 }
 
+// A layer and what stands on it, in one call.
+Status RemoveTwo(Driver& driver) {
+  TRY(Layer(driver, "under", ""));
+  TRY(Fresh(driver, "upon"));
+  TRY(driver.View("upon", "under", {}));
+  Tell("gone under");
+  for (const Status& removed : driver.RemoveMany({"upon", "under"})) {
+    if (!removed.ok()) return Status(removed.error().Clone());
+  }
+  Tell("removed upon");
+  Tell("removed under");
+  return driver.Cleanup();
+}
+
 Status Journey(const std::string& root, bool sync) {
   overlay::Config config;
   config.sync_commit = sync;
@@ -59,6 +73,7 @@ Status Journey(const std::string& root, bool sync) {
   TRY(driver->Remove("view"));
   Tell("removed view");
   TRY(driver->Cleanup());
+  TRY(RemoveTwo(*driver));
   TRY(Layer(*driver, "top", "middle"));
   TRY(driver->Cleanup());
   return Ok();

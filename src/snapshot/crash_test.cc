@@ -106,7 +106,7 @@ TEST_F(SnapshotCrashTest, KilledAnywhereRowsHaveTreesAndCleanupTakesTheRest) {
   for (const char* point :
        {"snapshot.prepare.filled", "snapshot.prepare.renamed", "snapshot.prepare.synced",
         "snapshot.prepare.done", "snapshot.commit.measured", "snapshot.commit.done",
-        "snapshot.remove.unlisted", "snapshot.remove.done", "snapshot.cleanup.removed"}) {
+        "snapshot.remove.unlisted", "snapshot.remove.done", "snapshot.tree.deleted"}) {
     EXPECT_TRUE(passages.contains(point)) << point << " is not on the journey";
   }
   int kills = 0;

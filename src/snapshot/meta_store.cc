@@ -192,6 +192,21 @@ Status CheckFree(const Bucket& snapshots, const std::string& name) {
   return Ok();
 }
 
+// The row `key`, if nothing stands in the way of deleting it. Errors as Snapshotter::Remove.
+Result<Record> FindRemovable(const std::optional<Buckets>& buckets, const std::string& key) {
+  if (!buckets.has_value()) return NoSnapshot(key);
+  Record record = TRY(GetRecord(buckets->snapshots, key));
+  const bool parent = TRY(HasChildren(buckets->parents, record.id));
+  if (parent) return FailedPreconditionError("cannot remove snapshot with child");
+  return record;
+}
+
+Status DeleteRow(Buckets& buckets, const Record& record) {
+  const std::optional<Record> above = TRY(FindRecord(buckets.snapshots, record.info.parent));
+  if (above.has_value()) TRY(buckets.parents.Delete(ChildKey(above->id, record.id)));
+  return buckets.snapshots.DeleteBucket(record.info.name);
+}
+
 bool Matches(const model::Filter& filter, const Info& info) {
   return filter.matches_all() ||
          filter.Matches([&](const std::vector<std::string>& path) -> std::optional<std::string> {
@@ -324,18 +339,28 @@ Status MetaStore::Commit(const std::string& name, const std::string& key, uint64
 }
 
 Result<Record> MetaStore::Remove(const std::string& key) {
-  Record record;
-  TRY(db_->Update([&](Tx& tx) -> Status {
-    std::optional<Buckets> buckets = TRY(Find(tx));
-    if (!buckets.has_value()) return NoSnapshot(key);
-    record = TRY(GetRecord(buckets->snapshots, key));
-    const bool parent = TRY(HasChildren(buckets->parents, record.id));
-    if (parent) return FailedPreconditionError("cannot remove snapshot with child");
-    const std::optional<Record> above = TRY(FindRecord(buckets->snapshots, record.info.parent));
-    if (above.has_value()) TRY(buckets->parents.Delete(ChildKey(above->id, record.id)));
-    return buckets->snapshots.DeleteBucket(key);
-  }));
-  return record;
+  return std::move(RemoveMany({key}).front());
+}
+
+std::vector<Result<Record>> MetaStore::RemoveMany(const std::vector<std::string>& keys) {
+  std::vector<Result<Record>> removed;
+  removed.reserve(keys.size());
+  while (removed.size() < keys.size()) {
+    const size_t begin = removed.size();
+    const size_t end = std::min(keys.size(), begin + kRowsPerChange);
+    const Status done = db_->Update([&](Tx& tx) -> Status {
+      std::optional<Buckets> buckets = TRY(Find(tx));
+      for (size_t at = begin; at < end; ++at) {
+        removed.push_back(FindRemovable(buckets, keys[at]));
+        if (removed.back().ok()) TRY(DeleteRow(*buckets, *removed.back()));
+      }
+      return Ok();
+    });
+    if (done.ok()) continue;
+    removed.erase(removed.begin() + static_cast<ptrdiff_t>(begin), removed.end());
+    while (removed.size() < end) removed.emplace_back(done.error().Clone());
+  }
+  return removed;
 }
 
 Result<Info> MetaStore::Update(const Info& info, const FieldPaths& paths) {

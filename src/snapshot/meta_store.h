@@ -69,6 +69,11 @@ class MetaStore {
                 const Snapshotter::CommitOptions& options, Usage usage);
   // Returns what was there. kNotFound; kFailedPrecondition `cannot remove snapshot with child`.
   Result<Record> Remove(const std::string& key);
+  // The same for each of `keys`, in their order, kRowsPerChange of them in one transaction. An
+  // error that is none of the row itself (disk full) is answered for all of its transaction, which
+  // then has removed none of them.
+  std::vector<Result<Record>> RemoveMany(const std::vector<std::string>& keys);
+  static constexpr size_t kRowsPerChange = 64;  // some hundred microseconds in which others wait
   // Labels only. kNotFound, kInvalidArgument.
   Result<Info> Update(const Info& info, const FieldPaths& paths);
   // In byte order of the key. `visit` runs on one consistent state and may call this store.

@@ -40,6 +40,23 @@ Status Measure(const char* what, int threads,
   return Ok();
 }
 
+// All of them by one call, as the collector does, and their trees by another.
+Status MeasureMany(Driver& driver, const std::string& parent) {
+  std::vector<std::string> keys;
+  for (int i = 0; i < kSnapshots; ++i) {
+    keys.push_back(StrCat("container-", i));
+    TRY(driver.Prepare(keys.back(), parent, {}));
+  }
+  TRY(Measure("Rows", 1, [&, done = false](const std::string&) mutable {
+    if (!done) (void)driver.RemoveMany(keys);
+    return done = true;
+  }));
+  return Measure("Trees", 1, [&, done = false](const std::string&) mutable {
+    if (!done && !driver.Cleanup().ok()) return false;
+    return done = true;
+  });
+}
+
 Status Run(const std::string& root) {
   overlay::Config config;
   config.root = root;
@@ -60,6 +77,7 @@ Status Run(const std::string& root) {
                 [&](const std::string& key) { return driver->Remove(key).ok(); }));
     TRY(driver->Cleanup());
   }
+  TRY(MeasureMany(*driver, parent));
   return Ok();
 }
 

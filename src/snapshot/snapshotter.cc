@@ -16,4 +16,11 @@ std::string_view KindName(Kind kind) {
   return "Unknown";
 }
 
+std::vector<Status> Snapshotter::RemoveMany(const std::vector<std::string>& keys) {
+  std::vector<Status> removed;
+  removed.reserve(keys.size());
+  for (const std::string& key : keys) removed.push_back(Remove(key));
+  return removed;
+}
+
 }  // namespace corten::snapshot

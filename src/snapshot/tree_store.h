@@ -13,7 +13,7 @@
 //
 // Threads: all methods at once. No lock is held over I/O but that of Cleanup, which one thread does
 // at a time. Kill points: snapshot.prepare.{filled,renamed,synced,done}, snapshot.commit.done,
-// snapshot.remove.{unlisted,done}, snapshot.cleanup.removed.
+// snapshot.remove.{unlisted,done}, snapshot.tree.deleted.
 #pragma once
 
 #include <atomic>
@@ -51,8 +51,10 @@ class TreeStore {
   // The row goes; with RemoveNow::kYes the directory too (if that fails, it is garbage).
   enum class RemoveNow { kYes, kNo };
   Status Remove(const std::string& key, RemoveNow now);
-  // Deletes everything under snapshots/ that has no row. Goes on after an error and returns the
-  // first.
+  // The same for each of `keys`: rows first, then the directories by several threads.
+  std::vector<Status> RemoveMany(const std::vector<std::string>& keys, RemoveNow now);
+  // Deletes everything under snapshots/ that has no row, by several threads that give way to
+  // others. Goes on after an error and returns the first.
   Status Cleanup();
 
   MetaStore& rows() { return *rows_; }
@@ -67,6 +69,7 @@ class TreeStore {
   class Pending;
 
   TreeStore(Dir trees, std::unique_ptr<MetaStore> rows);
+  Status DeleteTrees(const std::vector<std::string>& names);
   Result<uint64_t> GiveId(const std::string& temp, std::vector<std::unique_ptr<Pending>>& pending);
 
   const Dir trees_;

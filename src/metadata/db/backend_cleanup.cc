@@ -1,16 +1,14 @@
 // The last step of a collection: what no row names any more is deleted in the backends.
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
-#include <functional>
-#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "base/background_work.h"
 #include "base/failpoint.h"
+#include "base/parallel.h"
 #include "metadata/db/collection.h"
 #include "metadata/db/snapshots.h"
 
@@ -88,15 +86,10 @@ Status CleanedUp(snapshot::Snapshotter& driver) {
   return cleaned;
 }
 
-constexpr size_t kWorkers = 8;  // a backend that commits in groups flushes once for all of them
-
-// Runs `work` in up to kWorkers threads, this one included, for `items` things to do.
-void InParallel(size_t items, const std::function<void()>& work) {
-  std::vector<std::thread> others;
-  for (size_t i = 1; i < std::min(kWorkers, items); ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
-}
+// Blobs are deleted by several: a disk that is told of each freed block answers them faster so.
+constexpr size_t kBlobThreads = 8;
+// Snapshots that are claimed at a time, while who wants to name one of them waits.
+constexpr size_t kSnapshotsAtOnce = 64;
 
 // The first of several failures.
 class FirstError {
@@ -112,53 +105,28 @@ class FirstError {
   Status first_;
 };
 
-// Backend snapshots that no row names, each after all of its children. Any thread.
-class SnapshotGarbage {
- public:
-  SnapshotGarbage(const std::vector<std::pair<std::string, std::string>>& snapshots,
-                  const std::unordered_set<std::string>& named) {
-    for (const auto& [name, parent] : snapshots) {
-      parents_[name] = parent;
-      if (!parent.empty()) ++children_[parent];
-      if (named.contains(name)) kept_.insert(name);
-    }
-    for (const auto& [name, parent] : snapshots) {
-      if (children_[name] == 0 && !kept_.contains(name)) leaves_.push_back(name);
-    }
+// Backend snapshots that no row names and no kept one stands on, each behind all of its children.
+std::vector<std::string> SnapshotGarbage(
+    const std::vector<std::pair<std::string, std::string>>& snapshots,
+    const std::unordered_set<std::string>& named) {
+  std::unordered_map<std::string, std::string> parents;
+  std::unordered_map<std::string, size_t> children;
+  for (const auto& [name, parent] : snapshots) {
+    parents.emplace(name, parent);
+    if (!parent.empty()) ++children[parent];
   }
-  size_t leaves() const { return leaves_.size(); }
-  // The next one to remove, to be followed by Done; empty: none is left. Waits for those under way:
-  // their parents may follow.
-  std::string Next() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !leaves_.empty() || under_way_ == 0; });
-    if (leaves_.empty()) return {};
-    std::string name = std::move(leaves_.back());
-    leaves_.pop_back();
-    ++under_way_;
-    return name;
+  std::vector<std::string> garbage;
+  const auto take = [&](const std::string& name) {
+    if (children[name] == 0 && !named.contains(name)) garbage.push_back(name);
+  };
+  for (const auto& [name, parent] : snapshots) take(name);
+  for (size_t at = 0; at < garbage.size(); ++at) {
+    const std::string parent = parents[garbage[at]];
+    if (parent.empty() || --children[parent] > 0 || !parents.contains(parent)) continue;
+    take(parent);
   }
-  void Done(const std::string& name, bool removed) {
-    {
-      const std::lock_guard lock(mutex_);
-      --under_way_;
-      const std::string& parent = parents_[name];
-      const bool last_child = removed && !parent.empty() && --children_[parent] == 0;
-      if (last_child && parents_.contains(parent) && !kept_.contains(parent))
-        leaves_.push_back(parent);
-    }
-    changed_.notify_all();
-  }
-
- private:
-  std::mutex mutex_;  // guards what follows
-  std::condition_variable changed_;
-  std::map<std::string, std::string> parents_;
-  std::map<std::string, size_t> children_;
-  std::set<std::string> kept_;
-  std::vector<std::string> leaves_;
-  size_t under_way_ = 0;
-};
+  return garbage;
+}
 
 }  // namespace
 
@@ -206,7 +174,7 @@ Status Collection::CleanContent() {
   std::atomic<size_t> next = 0;
   std::atomic<uint64_t> blobs = 0;
   std::atomic<uint64_t> bytes = 0;
-  InParallel(garbage.size(), [&] {
+  InParallel(kBlobThreads, garbage.size(), [&] {
     BackgroundWork work;
     for (size_t at = next++; at < garbage.size(); at = next++) {
       work.LetOthersRun();
@@ -260,37 +228,40 @@ Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& back
   TRY(SettleIntents(*core_, name));
   PinTable::Sweep sweep(&backend.names);
   const std::unordered_set<std::string> named = TRY(NamedSnapshots(*core_, name));
+  BackgroundWork work;
   std::vector<std::pair<std::string, std::string>> snapshots;
   TRY(backend.driver->Walk({}, [&](const snapshot::Info& info) -> Status {
+    work.LetOthersRunNowAndThen();
     snapshots.emplace_back(info.name, info.parent);
     return Ok();
   }));
-  SnapshotGarbage garbage(snapshots, named);
+  const std::vector<std::string> garbage = SnapshotGarbage(snapshots, named);
   FirstError first;
-  std::atomic<uint64_t> freed = 0;
-  InParallel(garbage.leaves(), [&] {
-    BackgroundWork work;
-    for (std::string next = garbage.Next(); !next.empty(); next = garbage.Next()) {
-      work.LetOthersRun();
-      if (!sweep.TryClaim(next)) {
+  for (size_t begin = 0; begin < garbage.size(); begin += kSnapshotsAtOnce) {
+    work.LetOthersRun();
+    std::vector<std::string> claimed;
+    for (size_t at = begin; at < std::min(begin + kSnapshotsAtOnce, garbage.size()); ++at) {
+      if (sweep.TryClaim(garbage[at])) {
+        claimed.push_back(garbage[at]);
+      } else {
         backend.dirty = true;
-        garbage.Done(next, /*removed=*/false);
-        continue;
       }
-      FAILPOINT("metadata.gc.snapshot");
-      const Status removed = backend.driver->Remove(next);
-      sweep.Release(next);
-      freed += removed.ok() ? 1 : 0;
-      if (!removed.ok() && removed.error().Is(Code::kFailedPrecondition)) {
-        backend.dirty = true;  // somebody built on it just now
-      } else if (!removed.ok() && !removed.error().Is(Code::kNotFound)) {
-        first.Note(removed);
-      }
-      garbage.Done(next, removed.ok() || removed.error().Is(Code::kNotFound));
     }
-  });
-  stats_.freed_snapshots += freed;
+    FAILPOINT("metadata.gc.snapshot");
+    const std::vector<Status> removed = backend.driver->RemoveMany(claimed);
+    for (const std::string& key : claimed) sweep.Release(key);
+    for (const Status& status : removed) {
+      if (status.ok()) {
+        ++stats_.freed_snapshots;
+      } else if (status.error().Is(Code::kFailedPrecondition)) {
+        backend.dirty = true;  // somebody built on it just now
+      } else if (!status.error().Is(Code::kNotFound)) {
+        first.Note(status);
+      }
+    }
+  }
   first.Note(CleanedUp(*backend.driver));
+
   return first.Take();
 }
 

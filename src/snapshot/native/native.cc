@@ -40,6 +40,9 @@ class NativeDriver final : public Driver {
   Status Remove(const std::string& key) override {
     return trees_->Remove(key, TreeStore::RemoveNow::kYes);
   }
+  std::vector<Status> RemoveMany(const std::vector<std::string>& keys) override {
+    return trees_->RemoveMany(keys, TreeStore::RemoveNow::kYes);
+  }
   Result<Info> Stat(const std::string& key) override {
     Record record = TRY(trees_->rows().Get(key));
     return std::move(record.info);

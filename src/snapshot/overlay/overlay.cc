@@ -41,6 +41,10 @@ class OverlayDriver final : public Driver {
     return trees_->Remove(
         key, config_.sync_remove ? TreeStore::RemoveNow::kYes : TreeStore::RemoveNow::kNo);
   }
+  std::vector<Status> RemoveMany(const std::vector<std::string>& keys) override {
+    return trees_->RemoveMany(
+        keys, config_.sync_remove ? TreeStore::RemoveNow::kYes : TreeStore::RemoveNow::kNo);
+  }
   Result<Info> Stat(const std::string& key) override {
     Record record = TRY(trees_->rows().Get(key));
     return Shown(std::move(record.info), record.id);
