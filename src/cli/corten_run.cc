@@ -79,16 +79,6 @@ std::optional<oci::ConsoleSize> ConsoleSizeOf(const Values& values) {
   return oci::ConsoleSize{size->rows, size->columns};
 }
 
-// "net_admin" and "NET_ADMIN" as well as "CAP_NET_ADMIN".
-std::vector<std::string> CapabilityWords(std::vector<std::string> words) {
-  for (std::string& word : words) {
-    std::transform(word.begin(), word.end(), word.begin(),
-                   [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
-    if (!word.starts_with("CAP_")) word.insert(0, "CAP_");
-  }
-  return words;
-}
-
 // `seccomp=unconfined`, `seccomp=FILE`, `no-new-privileges`.
 Status ApplySecurity(const std::vector<std::string>& options, oci::SpecRequest& spec) {
   spec.seccomp = true;
@@ -117,8 +107,8 @@ Result<oci::SpecRequest> SpecOf(const Values& values, const std::string& ns, con
   const std::vector<std::string> given = values.List("env");
   spec.env.insert(spec.env.end(), given.begin(), given.end());
   if (values.Has("entrypoint")) spec.entrypoint = values.Text("entrypoint");
-  spec.cap_add = CapabilityWords(values.List("cap-add"));
-  spec.cap_drop = CapabilityWords(values.List("cap-drop"));
+  spec.cap_add = values.List("cap-add");
+  spec.cap_drop = values.List("cap-drop");
   TRY(ApplySecurity(values.List("security-opt"), spec));
   spec.cwd = values.Text("workdir");
   spec.user = values.Text("user");
@@ -357,8 +347,8 @@ Command RunCommandVerb() {
       TextFlag({"user", "u"}, "USER[:GROUP], names or numbers (default: the image's)"),
       TextFlag({"entrypoint"}, "instead of the image's"),
       TextFlag({"env-file"}, "file with variables, one a line"),
-      ListFlag({"cap-add"}, "add a capability, e.g. NET_ADMIN"),
-      ListFlag({"cap-drop"}, "drop a capability"),
+      ListFlag({"cap-add"}, "add a capability, e.g. NET_ADMIN, or ALL"),
+      ListFlag({"cap-drop"}, "drop a capability, or ALL"),
       ListFlag({"security-opt"},
                "seccomp=unconfined or seccomp=FILE (default: containerd's profile)"),
       TextFlag({"hostname"}, "host name (default: the name)"),

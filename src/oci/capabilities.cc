@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/dir.h"
+#include "base/nearest.h"
 
 namespace corten::oci {
 
@@ -54,6 +55,20 @@ constexpr const char* kNames[] = {"CHOWN",
                                   "CHECKPOINT_RESTORE"};
 constexpr const char* kSets[] = {"bounding", "effective", "permitted"};
 constexpr size_t kMaxStatus = 64 << 10;  // bytes of /proc/self/status
+constexpr std::string_view kAll = "ALL";
+
+bool Holds(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Result<std::vector<std::string>> CapabilitiesOfWords(const std::vector<std::string>& words) {
+  std::vector<std::string> names;
+  for (const std::string& word : words) {
+    std::string name = TRY(CapabilityOfWord(word));
+    if (!Holds(names, name)) names.push_back(std::move(name));
+  }
+  return names;
+}
 
 }  // namespace
 
@@ -81,6 +96,39 @@ Result<std::vector<std::string>> CurrentCapabilities() {
   return CapabilityNames(strtoull(status.c_str() + at + 8, nullptr, 16));
 }
 
+Result<std::string> CapabilityOfWord(std::string_view word) {
+  std::string name(word);
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+  if (name.starts_with("CAP_")) name.erase(0, 4);
+  if (name == kAll) return name;
+  std::vector<std::string> known(std::begin(kNames), std::end(kNames));
+  if (Holds(known, name)) return StrCat("CAP_", name);
+  known.emplace_back(kAll);
+  const std::string nearest = NearestName(name, known);
+  return InvalidArgumentError("unknown capability ", Quoted(word),
+                              nearest.empty() ? ": want a name such as NET_ADMIN, or ALL"
+                                              : StrCat("; did you mean ", nearest, "?"));
+}
+
+Result<std::vector<std::string>> ChangedCapabilities(const std::vector<std::string>& given,
+                                                     const std::vector<std::string>& add,
+                                                     const std::vector<std::string>& drop) {
+  const std::vector<std::string> added = TRY(CapabilitiesOfWords(add));
+  const std::vector<std::string> dropped = TRY(CapabilitiesOfWords(drop));
+  std::vector<std::string> out = given;
+  if (Holds(added, kAll)) {
+    out = TRY(CurrentCapabilities());
+  } else if (Holds(dropped, kAll)) {
+    out.clear();
+  }
+  std::erase_if(out, [&](const std::string& name) { return Holds(dropped, name); });
+  for (const std::string& name : added) {
+    if (name != kAll && !Holds(out, name)) out.push_back(name);
+  }
+  return out;
+}
+
 void SetCapabilities(Json& process, const std::vector<std::string>& names) {
   Json& capabilities = ObjectOf(process, "capabilities");
   for (const char* set : kSets) capabilities[set] = names;
@@ -91,7 +139,7 @@ void AddCapabilities(Json& process, const std::vector<std::string>& names) {
   for (const char* set : kSets) {
     std::vector<std::string> has = Strings(capabilities, set);
     for (const std::string& name : names) {
-      if (std::find(has.begin(), has.end(), name) == has.end()) has.push_back(name);
+      if (!Holds(has, name)) has.push_back(name);
     }
     capabilities[set] = has;
   }
@@ -101,9 +149,7 @@ void DropCapabilities(Json& process, const std::vector<std::string>& names) {
   Json& capabilities = ObjectOf(process, "capabilities");
   for (const char* set : kSets) {
     std::vector<std::string> has = Strings(capabilities, set);
-    std::erase_if(has, [&](const std::string& name) {
-      return std::find(names.begin(), names.end(), name) != names.end();
-    });
+    std::erase_if(has, [&](const std::string& name) { return Holds(names, name); });
     capabilities[set] = has;
   }
 }

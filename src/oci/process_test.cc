@@ -44,6 +44,42 @@ TEST(Capabilities, AllThreeSetsChangeAlike) {
     EXPECT_EQ(process["capabilities"][set], Json({"CAP_B", "CAP_C"})) << set;
 }
 
+TEST(Capabilities, WordsStandForKnownNames) {
+  for (const char* word : {"NET_ADMIN", "net_admin", "CAP_NET_ADMIN", "cap_Net_Admin"})
+    EXPECT_EQ(CapabilityOfWord(word).value(), "CAP_NET_ADMIN") << word;
+  for (const char* word : {"ALL", "all", "CAP_ALL"})
+    EXPECT_EQ(CapabilityOfWord(word).value(), "ALL") << word;
+  const auto refusal = [](std::string_view word) {
+    const Result<std::string> name = CapabilityOfWord(word);
+    return !name.ok() && name.error().Is(Code::kInvalidArgument) ? name.error().text() : "";
+  };
+  EXPECT_EQ(refusal("net_admn"), R"(unknown capability "net_admn"; did you mean NET_ADMIN?)");
+  EXPECT_EQ(refusal("CAP_SYSADMIN"),
+            R"(unknown capability "CAP_SYSADMIN"; did you mean SYS_ADMIN?)");
+  EXPECT_EQ(refusal("everything"),
+            R"(unknown capability "everything": want a name such as NET_ADMIN, or ALL)");
+  for (const char* word : {"", "CAP_", "CAP_CAP_KILL", "kill "})
+    EXPECT_NE(refusal(word), "") << word;
+}
+
+TEST(Capabilities, WhatIsAddedOutlivesWhatIsDropped) {
+  using Names = std::vector<std::string>;
+  const Names given = {"CAP_CHOWN", "CAP_KILL"};
+  EXPECT_EQ(ChangedCapabilities(given, {}, {}).value(), given);
+  EXPECT_EQ(ChangedCapabilities(given, {"bpf", "BPF", "kill"}, {"chown", "kill"}).value(),
+            (Names{"CAP_BPF", "CAP_KILL"}));
+  EXPECT_EQ(ChangedCapabilities(given, {"bpf"}, {"all"}).value(), Names{"CAP_BPF"});
+  EXPECT_EQ(ChangedCapabilities(given, {}, {"all"}).value(), Names{});
+  const Names all = CurrentCapabilities().value();
+  EXPECT_EQ(ChangedCapabilities(given, {"all"}, {}).value(), all);
+  EXPECT_EQ(ChangedCapabilities(given, {"all"}, {"all"}).value(), all);
+  Names less = all;
+  std::erase(less, "CAP_CHOWN");
+  EXPECT_EQ(ChangedCapabilities(given, {"all"}, {"chown"}).value(), less);
+  EXPECT_TRUE(ChangedCapabilities(given, {"x"}, {}).error().Is(Code::kInvalidArgument));
+  EXPECT_TRUE(ChangedCapabilities(given, {}, {"x"}).error().Is(Code::kInvalidArgument));
+}
+
 TEST(Limits, OpenFilesAreReplaced) {
   Json process;
   process["rlimits"] = Json::array({{{"type", "RLIMIT_NOFILE"}, {"hard", 1}, {"soft", 1}}});

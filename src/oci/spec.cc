@@ -80,36 +80,29 @@ Status ApplyProcess(const SpecRequest& request, const Json& image, Json& process
   return Ok();
 }
 
-Status CheckCapabilities(const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (!name.starts_with("CAP_"))
-      return InvalidArgumentError("capability ", Quoted(name),
-                                  ": want a name such as CAP_NET_ADMIN");
+Status ApplySeccomp(const SpecRequest& request, Json& spec) {
+  if (request.privileged || !request.seccomp) return Ok();
+  if (!request.seccomp_profile.empty()) {
+    spec["linux"]["seccomp"] = TRY(ParseObject(request.seccomp_profile, "seccomp profile"));
+    return Ok();
   }
+  spec["linux"]["seccomp"] =
+      DefaultSeccompProfile(Strings(spec["process"]["capabilities"], "bounding"));
   return Ok();
 }
 
 Status ApplyRights(const SpecRequest& request, Json& spec) {
-  TRY(CheckCapabilities(request.cap_add));
-  TRY(CheckCapabilities(request.cap_drop));
-  Json& process = spec["process"];
-  if (!request.privileged) {
-    AddCapabilities(process, request.cap_add);
-    DropCapabilities(process, request.cap_drop);
-    if (request.seccomp && !request.seccomp_profile.empty()) {
-      spec["linux"]["seccomp"] = TRY(ParseObject(request.seccomp_profile, "seccomp profile"));
-    } else if (request.seccomp) {
-      spec["linux"]["seccomp"] =
-          DefaultSeccompProfile(Strings(process["capabilities"], "bounding"));
-    }
-    return Ok();
+  if (request.privileged) {
+    const std::vector<std::string> all = TRY(CurrentCapabilities());
+    MakePrivileged(spec, all);
+    spec["process"]["noNewPrivileges"] = false;
+    spec["linux"]["resources"]["devices"] = Json::array({{{"allow", true}, {"access", "rwm"}}});
   }
-  const std::vector<std::string> all = TRY(CurrentCapabilities());
-  MakePrivileged(spec, all);
-  spec["process"]["noNewPrivileges"] = false;
-  spec["linux"]["resources"]["devices"] = Json::array({{{"allow", true}, {"access", "rwm"}}});
-  DropCapabilities(process, request.cap_drop);
-  return Ok();
+  Json& process = spec["process"];
+  const std::vector<std::string> held = TRY(ChangedCapabilities(
+      Strings(process["capabilities"], "bounding"), request.cap_add, request.cap_drop));
+  SetCapabilities(process, held);
+  return ApplySeccomp(request, spec);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ struct SpecRequest {
   bool privileged = false;      // all capabilities, all devices, nothing masked, no seccomp profile
   bool seccomp = false;         // a profile: seccomp_profile, or containerd's default one
   std::string seccomp_profile;  // JSON; empty: the default one
-  std::vector<std::string> cap_add;   // "CAP_NET_ADMIN"
+  std::vector<std::string> cap_add;   // words of ChangedCapabilities: "net_admin", "ALL"
   std::vector<std::string> cap_drop;  // the same
   std::vector<BindMount> mounts;
   std::optional<int64_t> memory_bytes;

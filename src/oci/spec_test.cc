@@ -73,7 +73,7 @@ TEST(Spec, AnEntrypointReplacesTheImagesAndItsCommand) {
 
 TEST(Spec, RightsAreAddedAndTakenAndFilteredByAProfile) {
   SpecRequest request = Request();
-  request.cap_add = {"CAP_SYS_TIME"};
+  request.cap_add = {"sys_time"};
   request.cap_drop = {"CAP_CHOWN"};
   request.seccomp = true;
   Json spec = Json::parse(MakeSpec(request).value());
@@ -83,7 +83,7 @@ TEST(Spec, RightsAreAddedAndTakenAndFilteredByAProfile) {
   EXPECT_NE(spec["linux"]["seccomp"].dump().find("clock_settime"), std::string::npos);
   request.privileged = true;
   EXPECT_FALSE(Json::parse(MakeSpec(request).value())["linux"].contains("seccomp"));
-  request.cap_add = {"sys_time"};
+  request.cap_add = {"sys_tyme"};
   EXPECT_EQ(MakeSpec(request).error().code(), Code::kInvalidArgument);
 }
 
