@@ -3,6 +3,7 @@
 
 Prints `ok NAME` or `not ok NAME: why` for each step and ends with `done`.
 """
+import contextlib
 import http.client
 import os
 import re
@@ -123,6 +124,32 @@ class Proxy:
             self.process.stdout.close()
             self.process = None
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+OUTSIDE_CONTENT = {
+    "disabled": ("io.containerd.content.v1.content",),
+    "extra": "\n[proxy_plugins.outside]\n  type = 'content'\n  address = '{top}/proxy.sock'\n",
+}
+
+
+@contextlib.contextmanager
+def served(kind, disabled=(), extra=""):
+    """A daemon that has booted with its proxy there already."""
+    with Side(kind, disabled=disabled, extra=extra) as side, Proxy(side.top) as proxy:
+        proxy.start()
+        yield side.booted(), proxy
+
+
+def run_hello(side, images):
+    """Imports an image and runs it; what it says."""
+    side.ctr("images", "import", "--local", f"{images}/busybox.tar")
+    return side.ctr("run", "--rm", IMAGE, "p1", "echo", "hello").stdout
+
 
 def families(page):
     return dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.M))
@@ -197,12 +224,8 @@ def proxies(images):
 """
         if kind == "corten":  # containerd 2.3.4 panics over it
             extra += "[proxy_plugins.elsewhere]\n  type = 'nonsense'\n  address = '{top}/proxy.sock'\n"
-        with Side(kind, extra=extra) as side:
-            proxy = Proxy(side.top)
-            try:
-                told[kind] = snapshots_through(side, proxy, images)
-            finally:
-                proxy.stop()
+        with Side(kind, extra=extra) as side, Proxy(side.top) as proxy:
+            told[kind] = snapshots_through(side, proxy, images)
     for question in told["containerd"]:
         def same(question=question):
             assert told["corten"].get(question) == told["containerd"][question], \
@@ -252,20 +275,12 @@ def snapshots_through(side, proxy, images):
 
 def content(images):
     told = {}
-    extra = "\n[proxy_plugins.outside]\n  type = 'content'\n  address = '{top}/proxy.sock'\n"
     for kind in ("containerd", "corten"):
-        with Side(kind, disabled=("io.containerd.content.v1.content",), extra=extra) as side:
-            proxy = Proxy(side.top)
-            try:
-                proxy.start()
-                side.booted()
-                side.ctr("images", "import", "--local", f"{images}/busybox.tar")
-                ran = side.ctr("run", "--rm", IMAGE, "p1", "echo", "hello").stdout
-                target = re.search(r"sha256:(\w+)", side.ctr("images", "ls").stdout).group(1)
-                read = side.ctr("content", "get", f"sha256:{target}").stdout
-                told[kind] = (ran, target, read, os.path.exists(f"{proxy.directory}/content/blobs/sha256/{target}"))
-            finally:
-                proxy.stop()
+        with served(kind, **OUTSIDE_CONTENT) as (side, proxy):
+            ran = run_hello(side, images)
+            target = re.search(r"sha256:(\w+)", side.ctr("images", "ls").stdout).group(1)
+            read = side.ctr("content", "get", f"sha256:{target}").stdout
+            told[kind] = (ran, target, read, os.path.exists(f"{proxy.directory}/content/blobs/sha256/{target}"))
 
     def same():
         assert told["corten"] == told["containerd"], told
@@ -283,28 +298,15 @@ def differ(images):
 [plugins.'io.containerd.service.v1.diff-service']
   default = ['faraway']
 """
-    shared = "[proxy_plugins.outside]\n  type = 'content'\n  address = '{top}/proxy.sock'\n"
+    both = dict(OUTSIDE_CONTENT, extra=extra + OUTSIDE_CONTENT["extra"])
     for kind in ("containerd", "corten"):
-        with Side(kind, disabled=("io.containerd.content.v1.content",), extra=extra + shared) as side:
-            proxy = Proxy(side.top)
-            try:
-                proxy.start()
-                side.booted()
-                side.ctr("images", "import", "--local", f"{images}/busybox.tar")
-                ran = side.ctr("run", "--rm", IMAGE, "p1", "echo", "hello").stdout
-                side.ctr("snapshots", "prepare", "empty")
-                # The proxy's plain store keeps no labels, and its differ wants to set one: an answer that nobody else gives.
-                compared = side.ctr("snapshots", "diff", "empty", check=False)
-            finally:
-                proxy.stop()
-        with Side(kind, extra=extra) as side:
-            proxy = Proxy(side.top)
-            try:
-                proxy.start()
-                side.booted()
-                alone = side.ctr("images", "import", "--local", f"{images}/busybox.tar", check=False)
-            finally:
-                proxy.stop()
+        with served(kind, **both) as (side, _):
+            ran = run_hello(side, images)
+            side.ctr("snapshots", "prepare", "empty")
+            # The proxy's plain store keeps no labels, and its differ wants to set one: an answer that nobody else gives.
+            compared = side.ctr("snapshots", "diff", "empty", check=False)
+        with served(kind, extra=extra) as (side, _):
+            alone = side.ctr("images", "import", "--local", f"{images}/busybox.tar", check=False)
         told[kind] = (ran, compared.returncode, "immutable content store" in compared.stderr,
                       alone.returncode, "not found" in alone.stderr)
 
