@@ -9,21 +9,21 @@ namespace corten::cli {
 
 namespace {
 
-constexpr int kMaxDepth = 16;  // of nested indices
-
-Status AddPlatforms(content::Store& content, const model::Descriptor& target, int depth,
-                    std::vector<model::Platform>* out) {
-  if (depth > kMaxDepth)
+Status VisitManifestsAt(content::Store& content, const model::Descriptor& target, int depth,
+                        const VisitManifest& visit) {
+  if (depth > image::kMaxIndexDepth)
     return InvalidArgumentError("index ", target.digest.str(), ": nested too deeply");
   if (model::IsManifestType(target.media_type)) {
-    const Result<model::Platform> platform = image::PlatformOf(content, target);
-    if (platform.ok() && std::find(out->begin(), out->end(), *platform) == out->end())
-      out->push_back(*platform);
-    return Ok();  // one that is not here, or is no image, has none
+    visit(target);
+    return Ok();
   }
   const std::vector<model::Descriptor> children = TRY(image::Children(content, target));
-  for (const model::Descriptor& child : children) TRY(AddPlatforms(content, child, depth + 1, out));
-  return Ok();
+  Status first;
+  for (const model::Descriptor& child : children) {
+    Status done = VisitManifestsAt(content, child, depth + 1, visit);
+    if (first.ok()) first = std::move(done);
+  }
+  return first;
 }
 
 }  // namespace
@@ -79,10 +79,19 @@ Status FetchImage(Session& session, const model::Scope& scope, const std::string
   return Error(pulled.error().code(), std::move(text));
 }
 
+Status VisitManifests(content::Store& content, const model::Descriptor& target,
+                      const VisitManifest& visit) {
+  return VisitManifestsAt(content, target, 0, visit);
+}
+
 Result<std::vector<model::Platform>> PlatformsUnder(content::Store& content,
                                                     const model::Descriptor& target) {
   std::vector<model::Platform> out;
-  TRY(AddPlatforms(content, target, 0, &out));
+  TRY(VisitManifests(content, target, [&](const model::Descriptor& manifest) {
+    const Result<model::Platform> platform = image::PlatformOf(content, manifest);
+    if (!platform.ok()) return;  // one that is not here, or is no image, has none
+    if (std::find(out.begin(), out.end(), *platform) == out.end()) out.push_back(*platform);
+  }));
   return out;
 }
 

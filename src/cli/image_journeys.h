@@ -1,6 +1,7 @@
 // What the image verbs share: journeys over this daemon's stores, and images unpacked. One thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,12 @@ Result<image::StoreRequest> FetchRequestOf(const Values& values, const std::stri
 Status FetchImage(Session& session, const model::Scope& scope, const std::string& reference,
                   const image::RegistryOptions& registry, const image::StoreRequest& request,
                   int max_downloads);
+
+// Every manifest under `target`, in the order of its indices. Goes on after an error and returns
+// the first. kNotFound: an index is not here; kInvalidArgument: it is none, or nested too deeply.
+using VisitManifest = std::function<void(const model::Descriptor& manifest)>;
+Status VisitManifests(content::Store& content, const model::Descriptor& target,
+                      const VisitManifest& visit);
 
 // Each platform once that a manifest under `target` is for, in the order of the index.
 Result<std::vector<model::Platform>> PlatformsUnder(content::Store& content,

@@ -1,7 +1,7 @@
-#include <algorithm>
 #include <set>
 
 #include "base/log.h"
+#include "cli/image_journeys.h"
 #include "cli/image_verbs.h"
 #include "cli/session.h"
 #include "cli/table.h"
@@ -14,40 +14,33 @@ namespace corten::cli {
 
 namespace {
 
-constexpr int kMaxDepth = 16;  // of nested indices
-
 // Sizes of what `descriptor` names for the host: its documents, config and layers.
-Result<int64_t> SizeOf(content::Store& store, const model::Descriptor& descriptor, int depth = 0) {
-  if (depth > kMaxDepth)
-    return InvalidArgumentError("index ", descriptor.digest.str(), ": nested too deeply");
+Result<int64_t> SizeOf(content::Store& store, const model::Descriptor& descriptor) {
   int64_t total = descriptor.size;
+  model::Descriptor manifest = descriptor;
   if (model::IsIndexType(descriptor.media_type)) {
-    const Result<model::Descriptor> manifest =
-        image::SelectManifest(store, descriptor, model::HostPlatform());
-    if (!manifest.ok()) return manifest.error().Clone();
-    const int64_t below = TRY(SizeOf(store, *manifest, depth + 1));
-    return total + below;
+    manifest = TRY(image::SelectManifest(store, descriptor, model::HostPlatform()));
+    total += manifest.size;
   }
-  const std::vector<model::Descriptor> children = TRY(image::Children(store, descriptor));
+  const std::vector<model::Descriptor> children = TRY(image::Children(store, manifest));
   for (const model::Descriptor& child : children) total += child.size;
   return total;
 }
 
-void AddPlatforms(content::Store& store, const model::Descriptor& descriptor,
-                  std::set<std::string>* out, int depth = 0) {
-  if (depth > kMaxDepth) return;
-  if (descriptor.platform.has_value() && model::IsManifestType(descriptor.media_type)) {
-    out->insert(model::FormatPlatform(*descriptor.platform));
-    return;
-  }
-  if (model::IsManifestType(descriptor.media_type)) {
-    const Result<model::Platform> platform = image::PlatformOf(store, descriptor);
-    if (platform.ok()) out->insert(model::FormatPlatform(*platform));
-    return;
-  }
-  const Result<std::vector<model::Descriptor>> children = image::Children(store, descriptor);
-  if (!children.ok()) return;
-  for (const model::Descriptor& child : *children) AddPlatforms(store, child, out, depth + 1);
+// As the index words them, with commas between; "-" for none. What is not here has none.
+std::string PlatformText(content::Store& store, const model::Descriptor& target) {
+  std::set<std::string> names;
+  (void)VisitManifests(store, target, [&](const model::Descriptor& manifest) {
+    if (manifest.platform.has_value()) {
+      names.insert(model::FormatPlatform(*manifest.platform));
+      return;
+    }
+    const Result<model::Platform> platform = image::PlatformOf(store, manifest);
+    if (platform.ok()) names.insert(model::FormatPlatform(*platform));
+  });
+  std::string out;
+  for (const std::string& name : names) out += StrCat(out.empty() ? "" : ",", name);
+  return out.empty() ? "-" : out;
 }
 
 Result<int> List(Session& session, const Values& values) {
@@ -65,13 +58,8 @@ Result<int> List(Session& session, const Values& values) {
     if (!size.ok())
       log::Error("failed calculating size for image " + image.name,
                  {{"error", size.error().WireText()}});
-    std::set<std::string> platforms;
-    AddPlatforms(*store, image.target, &platforms);
-    std::string platform_text;
-    for (const std::string& platform : platforms)
-      platform_text += StrCat(platform_text.empty() ? "" : ",", platform);
     table.Row({image.name, image.target.media_type, image.target.digest.str(),
-               size.ok() ? BinarySize(*size) : "-", platform_text.empty() ? "-" : platform_text,
+               size.ok() ? BinarySize(*size) : "-", PlatformText(*store, image.target),
                LabelText(image.labels)});
   }
   if (!values.Bool("quiet")) table.Print();

@@ -10,7 +10,6 @@ namespace corten::cli {
 
 namespace {
 
-constexpr int kMaxDepth = 16;  // of nested indices
 constexpr std::string_view kRail = "│   ";
 constexpr std::string_view kBlank = "    ";
 
@@ -20,7 +19,7 @@ class Inspector {
 
   // `front` stands before the lines of `blob` and what is below it.
   Status Show(const model::Descriptor& blob, const std::string& front, bool last, int depth) {
-    if (depth > kMaxDepth)
+    if (depth > image::kMaxIndexDepth)
       return InvalidArgumentError("index ", blob.digest.str(), ": nested too deeply");
     PrintLine(StrCat(front, last ? "└── " : "├── ", blob.media_type, " @", blob.digest.str(), " (",
                      blob.size, " bytes)"));

@@ -16,6 +16,7 @@ namespace corten::image {
 inline constexpr int64_t kMaxDocument =
     4393216;  // bytes of a manifest or index, as containerd limits them
 inline constexpr int64_t kMaxConfig = 8 << 20;  // bytes of a configuration
+inline constexpr int kMaxIndexDepth = 16;       // of indices within indices
 
 struct Index {
   std::vector<model::Descriptor> manifests;

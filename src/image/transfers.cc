@@ -233,7 +233,7 @@ class Puller {
     std::set<model::Digest> seen = {root.digest};
     std::vector<Document> level = {{root, {}}};
     for (int depth = 0; !level.empty(); ++depth) {
-      if (depth == kMaxDepth)
+      if (depth == kMaxIndexDepth)
         return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
       TRY(ForEachAtOnce(level.size(), options_.max_downloads,
                         [&](size_t i) { return FetchDocument(&level[i]); }));
@@ -305,7 +305,6 @@ class Puller {
     return Ok();
   }
 
-  static constexpr int kMaxDepth = 16;
   const Transfers& transfers_;
   const TransferOptions& options_;
   const StoreRequest& request_;

@@ -12,8 +12,6 @@ namespace corten::image {
 
 namespace {
 
-constexpr int kMaxDepth = 16;  // of indices within indices
-
 bool Suits(const StoreRequest& request, const model::Descriptor& descriptor) {
   return !descriptor.platform.has_value() || Rank(request.platforms, *descriptor.platform) >= 0;
 }
@@ -76,7 +74,7 @@ Status WalkTree(content::Store& store, const StoreRequest& request, const model:
     TRY(visit(item.blob, item.depth == 0 ? nullptr : &item.parent));
     std::vector<model::Descriptor> children = TRY(Children(store, item.blob));
     if (children.empty()) continue;
-    if (item.depth == kMaxDepth)
+    if (item.depth == kMaxIndexDepth)
       return InvalidArgumentError(root.digest.str(), ": indices nest too deeply");
     TRY(LabelChildren(store, item.blob, children));
     for (model::Descriptor& child : WantedChildren(request, item.blob, std::move(children))) {
