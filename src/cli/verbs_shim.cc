@@ -237,7 +237,8 @@ class ShimProcess {
   const std::string exec_;
 };
 
-// With this program's standard streams, until the process has ended; its exit code.
+// With this program's standard streams, until the process has ended; its exit code. A signal ends
+// this program and not the process, as ctr has it.
 Result<int> Attached(ShimProcess& process, const Values& values, const std::string& spec,
                      client::TaskIo io) {
   NamedFifos fifos(io);
