@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kMaxFile = 4 << 20;  // bytes
 constexpr int64_t kMinWeight = 10;    // of the kernel, as is the next
 constexpr int64_t kMaxWeight = 1000;
-constexpr size_t kMaxDevices = 1000;  // of one pattern
+constexpr size_t kMaxDevices = 1000;     // of one pattern
+constexpr size_t kMaxSchedulers = 4096;  // bytes of a disk's list of them
 
 struct Throttle {
   const char* name;
@@ -122,9 +123,34 @@ Result<std::optional<int64_t>> Bounded(const char* name, const std::string& text
 }
 
 struct Device {
+  std::string path;
   unsigned major_number = 0;
   unsigned minor_number = 0;
 };
+
+// "none [mq-deadline] bfq", or one name alone; "" if it says neither.
+std::string_view ActiveScheduler(std::string_view list) {
+  while (list.ends_with('\n')) list.remove_suffix(1);
+  if (list.find(' ') == std::string_view::npos && !list.starts_with('[')) return list;
+  const size_t open = list.find('[');
+  const size_t close = list.find(']', open == std::string_view::npos ? 0 : open);
+  if (open == std::string_view::npos || close == std::string_view::npos) return {};
+  return list.substr(open + 1, close - open - 1);
+}
+
+// A weight is the scheduler's business, and most do not look at it. A partition has none of its
+// own, as has a disk that `sys` does not know.
+void CheckScheduler(const Device& device, const std::string& sys,
+                    std::vector<std::string>& warnings) {
+  const Result<std::string> list = ReadFileAt(
+      StrCat(sys, "/", device.major_number, ":", device.minor_number, "/queue/scheduler"),
+      kMaxSchedulers);
+  if (!list.ok()) return;
+  const std::string_view scheduler = ActiveScheduler(*list);
+  if (scheduler.empty() || scheduler == "bfq" || scheduler == "cfq") return;
+  warnings.push_back(StrCat("weight has no effect on ", Quoted(device.path),
+                            ", whose I/O scheduler is ", scheduler, ": bfq or cfq is required"));
+}
 
 std::vector<Device> Matching(const std::string& pattern, std::vector<std::string>& warnings) {
   std::vector<Device> out;
@@ -139,7 +165,7 @@ std::vector<Device> Matching(const std::string& pattern, std::vector<std::string
     if (stat(found.gl_pathv[i], &st) != 0 || !S_ISBLK(st.st_mode)) {
       warnings.push_back(StrCat("file ", Quoted(found.gl_pathv[i]), " is not a block device"));
     } else {
-      out.push_back({major(st.st_rdev), minor(st.st_rdev)});
+      out.push_back({found.gl_pathv[i], major(st.st_rdev), minor(st.st_rdev)});
     }
   }
   globfree(&found);
@@ -159,7 +185,8 @@ void SetFor(Json& list, const Device& device, const char* what, int64_t value) {
 
 }  // namespace
 
-Status BlockIoClasses::AddClass(const std::string& name, const Json& entries) {
+Status BlockIoClasses::AddClass(const std::string& name, const Json& entries,
+                                const std::string& sys) {
   if (!entries.is_array() && !entries.is_null())
     return UnknownError("class ", Quoted(name), ": not a list");
   Json out = Json::object();
@@ -179,7 +206,10 @@ Status BlockIoClasses::AddClass(const std::string& name, const Json& entries) {
     if (said.devices.empty() && weight.has_value()) out["weight"] = *weight;
     for (const std::string& pattern : said.devices) {
       for (const Device& device : Matching(pattern, warnings_)) {
-        if (weight.has_value()) SetFor(ArrayOf(out, "weightDevice"), device, "weight", *weight);
+        if (weight.has_value()) {
+          CheckScheduler(device, sys, warnings_);
+          SetFor(ArrayOf(out, "weightDevice"), device, "weight", *weight);
+        }
         for (size_t i = 0; i < std::size(kThrottles); ++i) {
           if (rates[i].has_value())
             SetFor(ArrayOf(out, kThrottles[i].member), device, "rate", *rates[i]);
@@ -191,7 +221,7 @@ Status BlockIoClasses::AddClass(const std::string& name, const Json& entries) {
   return Ok();
 }
 
-Result<BlockIoClasses> BlockIoClasses::Parse(const std::string& text) {
+Result<BlockIoClasses> BlockIoClasses::Parse(const std::string& text, const std::string& sys) {
   const Result<Json> parsed = ParseYaml(text);
   if (!parsed.ok()) return UnknownError("error converting YAML to JSON: ", parsed.error().text());
   BlockIoClasses out;
@@ -202,7 +232,7 @@ Result<BlockIoClasses> BlockIoClasses::Parse(const std::string& text) {
     if (classes.is_null()) continue;
     if (!classes.is_object()) return UnknownError("Classes: not a map");
     for (const auto& [class_name, entries] : classes.items())
-      TRY(out.AddClass(class_name, entries));
+      TRY(out.AddClass(class_name, entries, sys));
   }
   return out;
 }

@@ -18,8 +18,10 @@ class BlockIoClasses {
  public:
   // Reads `Classes: {NAME: [{Devices: [GLOB], Weight, Throttle{Read,Write}{Bps,IOPS}}]}`, YAML or
   // JSON, names in any case, sizes with k, M, G ... or Ki, Mi, Gi ... kUnknown names what is wrong.
-  // A pattern that matches no block device is a warning, not an error.
-  static Result<BlockIoClasses> Parse(const std::string& text);
+  // A pattern that matches no block device is a warning, not an error; so is a weight for a disk
+  // whose scheduler ignores it, as `sys` has it.
+  static Result<BlockIoClasses> Parse(const std::string& text,
+                                      const std::string& sys = "/sys/dev/block");
   // Parse of a file. kUnknown `failed to read config file "PATH": ...`, `failed to set
   // configuration from file "PATH": ...`.
   static Result<BlockIoClasses> Load(const std::string& path);
@@ -29,7 +31,7 @@ class BlockIoClasses {
   Result<Json> Find(const std::string& name) const;
 
  private:
-  Status AddClass(const std::string& name, const Json& entries);
+  Status AddClass(const std::string& name, const Json& entries, const std::string& sys);
   std::map<std::string, std::shared_ptr<const Json>> classes_;  // not null
   std::vector<std::string> warnings_;
 };

@@ -2,8 +2,10 @@
 // AppArmor profile that goes to its parser.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -172,6 +174,49 @@ TEST(BlockIo, ClassesHaveWeightsAndRatesOfDevices) {
           .value();
   EXPECT_EQ(Text(odd.Find("c").value()), "{}");
   EXPECT_EQ(odd.warnings().size(), 2u);
+}
+
+// Some block device of this machine; "" if it shows none.
+std::string AnyBlockDevice() {
+  for (const auto& entry : std::filesystem::directory_iterator("/dev")) {
+    std::error_code failed;
+    if (entry.is_block_file(failed)) return entry.path();
+  }
+  return {};
+}
+
+TEST(BlockIo, AWeightThatTheSchedulerIgnoresIsTold) {
+  const std::string device = AnyBlockDevice();
+  if (device.empty()) GTEST_SKIP() << "no block device in /dev";
+  struct stat st = {};
+  ASSERT_EQ(stat(device.c_str(), &st), 0);
+  TestDir tmp;
+  const std::string disk =
+      StrCat(tmp.dir().path(), "/", major(st.st_rdev), ":", minor(st.st_rdev), "/queue");
+  const auto warnings = [&](const char* what) {
+    return BlockIoClasses::Parse(StrCat("Classes: {c: [{Devices: [", device, "], ", what, "}]}"),
+                                 tmp.dir().path())
+        .value()
+        .warnings();
+  };
+  EXPECT_TRUE(warnings("Weight: 50").empty()) << "a disk that is not known";
+  std::filesystem::create_directories(disk);
+  for (const auto& [list, told] : std::vector<std::pair<std::string, std::string>>{
+           {"none [mq-deadline] kyber bfq\n", "mq-deadline"},
+           {"none mq-deadline kyber [bfq]\n", ""},
+           {"noop deadline [cfq]\n", ""},
+           {"none\n", "none"},
+           {"[none]\n", "none"},
+           {"none mq-deadline\n", ""},
+           {"", ""}}) {
+    std::ofstream(disk + "/scheduler") << list;
+    std::vector<std::string> expected;
+    if (!told.empty())
+      expected = {StrCat("weight has no effect on \"", device, "\", whose I/O scheduler is ", told,
+                         ": bfq or cfq is required")};
+    EXPECT_EQ(warnings("Weight: 50"), expected) << list;
+    EXPECT_TRUE(warnings("ThrottleReadBps: 50").empty()) << list;
+  }
 }
 
 TEST(BlockIo, WhatIsWrongIsNamed) {
