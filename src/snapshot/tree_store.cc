@@ -164,7 +164,7 @@ std::vector<Status> TreeStore::RemoveMany(const std::vector<std::string>& keys, 
 // A disk that is told of each freed block (mount option discard) answers several threads faster
 // than one.
 Status TreeStore::DeleteTrees(const std::vector<std::string>& names) {
-  constexpr size_t kThreads = 8;
+  constexpr size_t kThreads = 4;
   std::atomic<size_t> next{0};
   std::mutex mutex;  // guards first
   std::optional<Error> first;

@@ -87,7 +87,7 @@ Status CleanedUp(snapshot::Snapshotter& driver) {
 }
 
 // Blobs are deleted by several: a disk that is told of each freed block answers them faster so.
-constexpr size_t kBlobThreads = 8;
+constexpr size_t kBlobThreads = 4;
 // Snapshots that are claimed at a time, while who wants to name one of them waits.
 constexpr size_t kSnapshotsAtOnce = 64;
 
