@@ -145,6 +145,9 @@ Result<pb::StateResponse> Revival::AskState() {
 // appears: it must not be left to itself.
 Result<pb::StateResponse> Revival::AwaitTask() {
   constexpr int kStepMs = 10;
+  // A call that is given less may run out of time though the shim is well: what it said last
+  // stands.
+  constexpr std::chrono::milliseconds kAnswerTime{500};
   pb::ShutdownRequest shutdown;
   shutdown.set_id(key_.id.str());
   (void)link_.shim->CallSync(key_.ns, "Shutdown", shutdown.SerializeAsString(),
@@ -152,7 +155,7 @@ Result<pb::StateResponse> Revival::AwaitTask() {
   while (true) {
     Result<pb::StateResponse> state = AskState();
     if (state.ok() || !state.error().Is(Code::kNotFound) ||
-        Left() <= std::chrono::milliseconds(kStepMs))
+        Left() <= std::chrono::milliseconds(kStepMs) + kAnswerTime)
       return state;
     (void)poll(nullptr, 0, kStepMs);
   }

@@ -243,6 +243,7 @@ TEST_F(Trouble, AFrozenShimCostsOneDeadlineAndKeepsItsContainer) {
 }
 
 TEST_F(Trouble, AShimWithoutATaskIsShutDown) {
+  settings_.load_deadline = std::chrono::seconds(2);
   const TaskKey task = AddContainer("c1", {"sleep", "1000"});
   ASSERT_TRUE(Create(task).ok());
   const int shim = ShimPid(task);
@@ -250,13 +251,17 @@ TEST_F(Trouble, AShimWithoutATaskIsShutDown) {
   // bundle name no task.
   const std::string bundles = settings_.state + "/test/";
   CloseDaemon();
-  std::filesystem::create_directories(bundles + "c2/rootfs");
-  std::filesystem::copy_file(bundles + "c1/bootstrap.json", bundles + "c2/bootstrap.json");
-  (void)AddContainer("c2", {"true"});
+  const std::vector<std::string> empty = {"c2", "c3", "c4", "c5"};
+  for (const std::string& id : empty) {
+    std::filesystem::create_directories(StrCat(bundles, id, "/rootfs"));
+    std::filesystem::copy_file(bundles + "c1/bootstrap.json",
+                               StrCat(bundles, id, "/bootstrap.json"));
+    (void)AddContainer(id, {"true"});
+  }
   const RecoveryReport report = Reopen();
-  EXPECT_EQ(report.leftover, 1u);
+  EXPECT_EQ(report.leftover, empty.size());
   EXPECT_EQ(report.adopted, 1u) << "Shutdown does nothing while the shim has a container";
-  EXPECT_FALSE(std::filesystem::exists(bundles + "c2"));
+  for (const std::string& id : empty) EXPECT_FALSE(std::filesystem::exists(bundles + id)) << id;
   EXPECT_EQ(kill(shim, 0), 0);
 }
 
