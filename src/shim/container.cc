@@ -108,6 +108,7 @@ void Container::StartInit(DoneWith<pid_t> done) {
       self->init_->started = true;
       self->context_.publisher.Publish(StartEvent(self->id(), self->init_->pid));
       FAILPOINT("shim.start.announced");
+      self->CheckOom();
       done(self->init_->pid);
       FAILPOINT("shim.start.answered");
     } else {

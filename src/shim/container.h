@@ -184,6 +184,7 @@ class Container : public std::enable_shared_from_this<Container> {
       execs_;  // processes are shared with their callbacks
   os::CgroupPlace cgroup_;
   std::optional<os::OomWatch> oom_;
+  bool oom_untold_ = false;           // noticed while the init was being started
   std::deque<Operation> operations_;  // the first one is running
   DoneWith<pid_t> create_done_;
   std::optional<Reaper::Hold> create_hold_;

@@ -116,7 +116,10 @@ void Container::WatchOom() {
 }
 
 void Container::CheckOom() {
-  if (oom_.has_value() && oom_->Check()) context_.publisher.PublishOom(OomEvent(id()));
+  if (oom_.has_value() && oom_->Check()) oom_untold_ = true;
+  if (!oom_untold_ || init_->starting) return;  // its start is told first
+  oom_untold_ = false;
+  context_.publisher.PublishOom(OomEvent(id()));
 }
 
 void Container::StopOomWatch() {
