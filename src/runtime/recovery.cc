@@ -221,9 +221,9 @@ Outcome Revival::Bury() {
     if (!told && !FAILPOINT_SKIPS("runtime.recover.tell")) core_.Publish(untold);
   });
   FAILPOINT("runtime.recover.told");
-  if (link_.shim != nullptr) {
+  if (link_.shim != nullptr && !link_.shim->closed()) {
     core_.LetGo(key_, link_.shim, link_.joined_sandbox);
-  } else {
+  } else {  // or it died over the question: then its socket is still there
     core_.EndRemains(key_, endpoint_, link_.joined_sandbox);
   }
   core_.logs.Forget(key_);

@@ -1,11 +1,17 @@
 // What goes wrong: shims that die, daemons that restart, creations that fail.
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "containerd/runc/v1/options.pb.h"
 #include "fixture.h"
 #include "wire/any_types.h"
+#include "wire/unix_socket.h"
 
 namespace corten::runtime {
 namespace {
@@ -204,6 +210,32 @@ TEST_F(Trouble, AShimThatDiedMeanwhileIsCleanedUpAndTold) {
   EXPECT_EQ(EndOf(events_->Story(task), 2), (std::vector<std::string>{"exit=137", "delete"}));
   EXPECT_EQ(State({task, {}}).error().WireText(), "task c1 not found");
   EXPECT_TRUE(Eventually([&] { return kill(static_cast<pid_t>(*pid), 0) != 0; }));
+}
+
+TEST_F(Trouble, AShimThatDiesWhileItIsAskedLeavesNoSocket) {
+  if (settings_.shim.own_shim.empty()) return;  // a foreign shim's socket is not known to be litter
+  const TaskKey task = AddContainer("c1", {"sleep", "1000"});
+  ASSERT_TRUE(Create(task).ok());
+  const int shim = ShimPid(task);
+  CloseDaemon();
+  ASSERT_EQ(kill(shim, SIGKILL), 0);
+  const std::string socket = std::filesystem::directory_iterator(dir_ / "s")->path();
+  ASSERT_TRUE(Eventually([&] { return !wire::ConnectUnix(socket).ok(); }));
+  // What a dying shim is to who connects: somebody listens, and hangs up.
+  ASSERT_EQ(unlink(socket.c_str()), 0);
+  Result<Fd> listener = wire::ListenUnix(socket, 0600);
+  ASSERT_TRUE(listener.ok()) << listener.error().text();
+  std::thread dying([&] {
+    pollfd caller = {listener->get(), POLLIN, 0};
+    EXPECT_EQ(poll(&caller, 1, 5000), 1);
+    const Fd asked(accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_TRUE(asked.valid());
+    listener->Reset();
+  });
+  const RecoveryReport report = Reopen();
+  dying.join();
+  EXPECT_EQ(report.dead, 1u);
+  EXPECT_FALSE(std::filesystem::exists(socket));
 }
 
 TEST_F(Trouble, ATaskWithoutItsContainerIsEnded) {
