@@ -86,8 +86,8 @@ Status CleanedUp(snapshot::Snapshotter& driver) {
   return cleaned;
 }
 
-// Blobs are deleted by several: a disk that is told of each freed block answers them faster so.
-constexpr size_t kBlobThreads = 4;
+// Two keep a disk busy that is told of each freed block, and leave a processor free now and then.
+constexpr size_t kBlobThreads = 2;
 // Snapshots that are claimed at a time, while who wants to name one of them waits.
 constexpr size_t kSnapshotsAtOnce = 64;
 
@@ -261,7 +261,6 @@ Status Collection::CleanSnapshots(const std::string& name, SnapshotBackend& back
     }
   }
   first.Note(CleanedUp(*backend.driver));
-
   return first.Take();
 }
 
