@@ -192,19 +192,27 @@ Status CheckFree(const Bucket& snapshots, const std::string& name) {
   return Ok();
 }
 
-// The row `key`, if nothing stands in the way of deleting it. Errors as Snapshotter::Remove.
-Result<Record> FindRemovable(const std::optional<Buckets>& buckets, const std::string& key) {
+// A row that nothing keeps from being deleted.
+struct Removable {
+  Record record;
+  std::optional<uint64_t> parent_id;  // of a parent that is there
+};
+
+// Reads all that DeleteRow needs: what is wrong with a row, or its parent's, is told before
+// anything has changed. Errors as Snapshotter::Remove, and kDataLoss.
+Result<Removable> FindRemovable(const std::optional<Buckets>& buckets, const std::string& key) {
   if (!buckets.has_value()) return NoSnapshot(key);
   Record record = TRY(GetRecord(buckets->snapshots, key));
   const bool parent = TRY(HasChildren(buckets->parents, record.id));
   if (parent) return FailedPreconditionError("cannot remove snapshot with child");
-  return record;
+  const std::optional<Record> above = TRY(FindRecord(buckets->snapshots, record.info.parent));
+  return Removable{std::move(record), above.has_value() ? std::optional(above->id) : std::nullopt};
 }
 
-Status DeleteRow(Buckets& buckets, const Record& record) {
-  const std::optional<Record> above = TRY(FindRecord(buckets.snapshots, record.info.parent));
-  if (above.has_value()) TRY(buckets.parents.Delete(ChildKey(above->id, record.id)));
-  return buckets.snapshots.DeleteBucket(record.info.name);
+Status DeleteRow(Buckets& buckets, const Removable& row) {
+  if (row.parent_id.has_value())
+    TRY(buckets.parents.Delete(ChildKey(*row.parent_id, row.record.id)));
+  return buckets.snapshots.DeleteBucket(row.record.info.name);
 }
 
 bool Matches(const model::Filter& filter, const Info& info) {
@@ -351,8 +359,10 @@ std::vector<Result<Record>> MetaStore::RemoveMany(const std::vector<std::string>
     const Status done = db_->Update([&](Tx& tx) -> Status {
       std::optional<Buckets> buckets = TRY(Find(tx));
       for (size_t at = begin; at < end; ++at) {
-        removed.push_back(FindRemovable(buckets, keys[at]));
-        if (removed.back().ok()) TRY(DeleteRow(*buckets, *removed.back()));
+        Result<Removable> row = FindRemovable(buckets, keys[at]);
+        if (row.ok()) TRY(DeleteRow(*buckets, *row));
+        removed.push_back(row.ok() ? Result<Record>(std::move(row->record))
+                                   : Result<Record>(std::move(row).TakeError()));
       }
       return Ok();
     });

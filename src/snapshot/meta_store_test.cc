@@ -1,8 +1,10 @@
 #include "snapshot/meta_store.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <csignal>
 #include <thread>
 
 #include "base/test_dir.h"
@@ -24,6 +26,20 @@ class MetaStoreTest : public ::testing::Test {
     store_ = MetaStore::Open(temp_.Path("metadata.db"), [] {
                return Time{1795225290, 954663603};
              }).value();
+  }
+  // Writes a kind that does not exist into the row `key`.
+  void Damage(const std::string& key) {
+    store_.reset();
+    {
+      const std::unique_ptr<bolt::Db> db = bolt::Db::Open(temp_.Path("metadata.db")).value();
+      ASSERT_TRUE(db->Update([&](bolt::Tx& tx) -> Status {
+                      bolt::Bucket version = TRY(tx.GetBucket("v1"));
+                      bolt::Bucket snapshots = TRY(version.GetBucket("snapshots"));
+                      bolt::Bucket row = TRY(snapshots.GetBucket(key));
+                      return row.Put("kind", "\x09");
+                    }).ok());
+    }
+    Reopen();
   }
   uint64_t Create(const std::string& key, const std::string& parent = "", Kind kind = Kind::kActive,
                   const model::Labels& labels = {}) {
@@ -194,21 +210,44 @@ TEST_F(MetaStoreTest, WritersAtOnceShareCommits) {
 
 TEST_F(MetaStoreTest, ADamagedRowIsReported) {
   Create("a");
-  store_.reset();
-  {
-    const std::unique_ptr<bolt::Db> db = bolt::Db::Open(temp_.Path("metadata.db")).value();
-    ASSERT_TRUE(db->Update([](bolt::Tx& tx) -> Status {
-                    bolt::Bucket version = TRY(tx.GetBucket("v1"));
-                    bolt::Bucket snapshots = TRY(version.GetBucket("snapshots"));
-                    bolt::Bucket row = TRY(snapshots.GetBucket("a"));
-                    return row.Put("kind", "\x09");
-                  }).ok());
-  }
-  Reopen();
+  Damage("a");
   const Result<Record> record = store_->Get("a");
   ASSERT_FALSE(record.ok());
   EXPECT_TRUE(record.error().Is(Code::kDataLoss));
   EXPECT_EQ(record.error().text(), "snapshot a: kind: no such kind");
+}
+
+TEST_F(MetaStoreTest, ADamagedParentKeepsItsChildAndNobodyElse) {
+  AddLayer("base");
+  Create("before");
+  Create("child", "base");
+  Create("behind");
+  Damage("base");
+  const std::vector<Result<Record>> removed = store_->RemoveMany({"before", "child", "behind"});
+  ASSERT_EQ(removed.size(), 3u);
+  EXPECT_TRUE(removed[0].ok());
+  EXPECT_TRUE(removed[1].error().Is(Code::kDataLoss));
+  EXPECT_TRUE(removed[2].ok());
+  EXPECT_TRUE(store_->Get("child").ok());
+  EXPECT_TRUE(store_->Get("behind").error().Is(Code::kNotFound));
+}
+
+TEST_F(MetaStoreTest, AChangeThatCannotBeWrittenRemovesNoneOfItsRows) {
+  const std::vector<std::string> keys = {"a", "b", "c"};
+  for (const std::string& key : keys) Create(key);
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  const sighandler_t handler = signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &none), 0);
+  const std::vector<Result<Record>> removed = store_->RemoveMany(keys);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  (void)signal(SIGXFSZ, handler);
+  ASSERT_EQ(removed.size(), keys.size());
+  for (const Result<Record>& record : removed) EXPECT_FALSE(record.ok());
+  for (const std::string& key : keys) EXPECT_TRUE(store_->Get(key).ok()) << key;
+  for (const Result<Record>& record : store_->RemoveMany(keys)) EXPECT_TRUE(record.ok());
+  EXPECT_TRUE(store_->Ids()->empty());
 }
 
 }  // namespace
