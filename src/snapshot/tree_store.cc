@@ -143,7 +143,12 @@ Result<Chain> TreeStore::Create(const Info& info, const Fill& fill) {
 }
 
 Status TreeStore::Remove(const std::string& key, RemoveNow now) {
-  return std::move(RemoveMany({key}, now).front());
+  const Record record = TRY(rows_->Remove(key));
+  FAILPOINT("snapshot.remove.unlisted");
+  // In this thread and at its pace: somebody waits for it. What is left is garbage for Cleanup.
+  if (now == RemoveNow::kYes) (void)trees_.RemoveTree(StrCat(record.id));
+  FAILPOINT("snapshot.remove.done");
+  return Ok();
 }
 
 std::vector<Status> TreeStore::RemoveMany(const std::vector<std::string>& keys, RemoveNow now) {
