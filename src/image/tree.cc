@@ -4,8 +4,8 @@
 #include <atomic>
 #include <mutex>
 #include <set>
-#include <thread>
 
+#include "base/parallel.h"
 #include "image/manifest.h"
 
 namespace corten::image {
@@ -101,11 +101,7 @@ Status ForEachAtOnce(size_t count, int limit, const std::function<Status(size_t)
       if (!problem.has_value()) problem = std::move(done).TakeError();
     }
   };
-  std::vector<std::thread> threads;
-  for (size_t t = 1; t < std::min(count, static_cast<size_t>(std::max(limit, 1))); ++t)
-    threads.emplace_back(run);
-  run();
-  for (std::thread& thread : threads) thread.join();
+  InParallel(static_cast<size_t>(std::max(limit, 1)), count, run);
   if (problem.has_value()) return std::move(*problem);
   return Ok();
 }
