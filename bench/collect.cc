@@ -2,6 +2,7 @@
 // clients under one lease; then collections are forced, first with all of it alive, then with
 // nothing, while another client creates images and notes its longest wait.
 #include <algorithm>
+#include <cstdio>
 #include <mutex>
 
 #include "base/hash.h"
@@ -165,6 +166,8 @@ void AwaitRest(const Run& run, const std::vector<Loaded>& all) {
     if (now - before < kIdleMs) return;
     before = now;
   }
+  if (!run.options().quick)
+    fprintf(stderr, "bench: a daemon is still at work; rows 34 and 35 have it in their waits\n");
 }
 
 // Deleting an image synchronously waits for a whole collection.
