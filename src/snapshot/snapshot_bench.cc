@@ -18,12 +18,20 @@ namespace {
 
 constexpr int kSnapshots = 2000;
 
+using Clock = std::chrono::steady_clock;
+
+void Print(const char* what, int threads, Clock::time_point begin) {
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  printf("%-8s %2d threads  %7.0f /s  %6.3f ms each\n", what, threads, kSnapshots / seconds,
+         seconds * 1000 * threads / kSnapshots);
+}
+
 // Calls `call(key)` for each key, spread over `threads`, and prints the rate.
 Status Measure(const char* what, int threads,
                const std::function<bool(const std::string& key)>& call) {
   std::atomic<int> failures{0};
   std::vector<std::thread> workers;
-  const auto begin = std::chrono::steady_clock::now();
+  const Clock::time_point begin = Clock::now();
   for (int t = 0; t < threads; ++t) {
     workers.emplace_back([&, t] {
       for (int i = 0; i < kSnapshots / threads; ++i) {
@@ -32,10 +40,7 @@ Status Measure(const char* what, int threads,
     });
   }
   for (std::thread& worker : workers) worker.join();
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  printf("%-8s %2d threads  %7.0f /s  %6.3f ms each\n", what, threads, kSnapshots / seconds,
-         seconds * 1000 * threads / kSnapshots);
+  Print(what, threads, begin);
   if (failures != 0) return InternalError(failures.load(), " calls failed");
   return Ok();
 }
@@ -47,14 +52,15 @@ Status MeasureMany(Driver& driver, const std::string& parent) {
     keys.push_back(StrCat("container-", i));
     TRY(driver.Prepare(keys.back(), parent, {}));
   }
-  TRY(Measure("Rows", 1, [&, done = false](const std::string&) mutable {
-    if (!done) (void)driver.RemoveMany(keys);
-    return done = true;
-  }));
-  return Measure("Trees", 1, [&, done = false](const std::string&) mutable {
-    if (!done && !driver.Cleanup().ok()) return false;
-    return done = true;
-  });
+  Clock::time_point begin = Clock::now();
+  for (const Status& removed : driver.RemoveMany(keys)) {
+    if (!removed.ok()) return removed.error().Clone();
+  }
+  Print("Rows", 1, begin);
+  begin = Clock::now();
+  TRY(driver.Cleanup());
+  Print("Trees", 1, begin);
+  return Ok();
 }
 
 Status Run(const std::string& root) {

@@ -95,7 +95,8 @@ class Snapshotter {
   // Remove for each of `keys`, one behind the other, so children may stand before their parents in
   // one call. Answers a status for each, in their order. After a crash some of the first are
   // removed, the others as before. For work that nobody waits for: a driver may give way to others,
-  // and makes one change of many rows, which costs it few flushes. Here: one Remove after the other.
+  // and makes one change of many rows, which costs it few flushes. Here: one Remove after the
+  // other.
   virtual std::vector<Status> RemoveMany(const std::vector<std::string>& keys);
 
   virtual Result<Info> Stat(const std::string& key) = 0;  // kNotFound

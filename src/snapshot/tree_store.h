@@ -51,8 +51,8 @@ class TreeStore {
   // The row goes; with RemoveNow::kYes the directory too (if that fails, it is garbage).
   enum class RemoveNow { kYes, kNo };
   Status Remove(const std::string& key, RemoveNow now);
-  // The same for each of `keys`, for work that nobody waits for: rows first, then the directories by
-  // several threads that give way to others.
+  // The same for each of `keys`, for work that nobody waits for: rows first, then the directories
+  // by several threads that give way to others.
   std::vector<Status> RemoveMany(const std::vector<std::string>& keys, RemoveNow now);
   // Deletes everything under snapshots/ that has no row, by several threads that give way to
   // others. Goes on after an error and returns the first.
