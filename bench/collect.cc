@@ -1,10 +1,14 @@
 // Rows 34, 35 and 36: ten thousand tiny blobs, every fourth with a snapshot, are put in by sixteen
 // clients under one lease; then collections are forced, first with all of it alive, then with
 // nothing, while another client creates images and notes its longest wait.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
 
+#include "base/dir.h"
+#include "base/fd.h"
 #include "base/hash.h"
 #include "journeys.h"
 
@@ -17,10 +21,12 @@ const Figure kLive{"34", "collection, everything alive", "ms", AtMost(0.20)};
 const Figure kLiveStall{"34", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
 const Figure kLiveMost{"34", "  99 of 100 of its waits are shorter than", "ms", {}};
 const Figure kLiveControl{"34", "  the same writer's in as long without a collection", "ms", {}};
+const Figure kLiveFloor{"34", "  the disk's alone: two pages written and flushed", "ms", {}};
 const Figure kDead{"35", "collection, frees everything", "ms", AtMost(0.25)};
 const Figure kDeadStall{"35", "  a writer's longest wait meanwhile", "ms", AtMost(0.02)};
 const Figure kDeadMost{"35", "  99 of 100 of its waits are shorter than", "ms", {}};
 const Figure kDeadControl{"35", "  the same writer's in as long without a collection", "ms", {}};
+const Figure kDeadFloor{"35", "  the disk's alone: two pages written and flushed", "ms", {}};
 constexpr int kClients = 16;
 constexpr int kBatches = 5;
 constexpr const char* kLease = "bench-collect";
@@ -95,23 +101,53 @@ struct Forced {
   const Figure& stall;
   const Figure& most;
   const Figure& control;
+  const Figure& floor;
 };
 
-// What a writer waits while `collect` runs, and then for as long without it.
+// The longest of what one thread waits, for so long and without a daemon, that does over and over
+// what no durable commit can do without: it writes a page and flushes it, twice. Below that no
+// writer's longest wait can be expected.
+double LongestFlush(const Run& run, double for_ms) {
+  constexpr size_t kPage = 4096;
+  constexpr int kPages = 1000;  // of the file, as of a database
+  const std::string page(kPage, 'x');
+  const Dir dir = Must(Dir::Open(run.options().work_dir), "open the scratch directory");
+  const Fd file = Must(dir.OpenFile("flushed", O_RDWR | O_CREAT | O_CLOEXEC, 0600), "open a file");
+  for (int i = 0; i < kPages; ++i)
+    Must(PwriteAll(file, page, kPage * static_cast<uint64_t>(i), "flushed"), "write a page");
+  Must(Fdatasync(file, "flushed"), "flush");
+  double longest = 0;
+  const auto begin = Now();
+  for (int i = 0; Millis(begin) < for_ms; ++i) {
+    const auto commit_begin = Now();
+    for (const int at : {i % (kPages - 1) + 1, 0}) {
+      Must(PwriteAll(file, page, kPage * static_cast<uint64_t>(at), "flushed"), "write a page");
+      Must(Fdatasync(file, "flushed"), "flush");
+    }
+    longest = std::max(longest, Millis(commit_begin));
+  }
+  return longest;
+}
+
+// What a writer waits while `collect` runs, then for as long without it, then the disk alone.
 template <typename Collect>
 void Force(Run& run, Target& target, const Forced& figures, Collect collect) {
-  Writer writer(run, target);
-  writer.Reset();
-  const auto begin = Now();
-  collect();
-  const double took_ms = Millis(begin);
-  const std::vector<double> waits = writer.WaitsMs();
-  run.report().Add(figures.time, target.name(), took_ms);
-  run.report().Add(figures.stall, target.name(), Longest(waits));
-  run.report().Add(figures.most, target.name(), Percentile(waits, 0.99));
-  writer.Reset();
-  std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(took_ms));
-  run.report().Add(figures.control, target.name(), Longest(writer.WaitsMs()));
+  double took_ms = 0;
+  {
+    Writer writer(run, target);
+    writer.Reset();
+    const auto begin = Now();
+    collect();
+    took_ms = Millis(begin);
+    const std::vector<double> waits = writer.WaitsMs();
+    run.report().Add(figures.time, target.name(), took_ms);
+    run.report().Add(figures.stall, target.name(), Longest(waits));
+    run.report().Add(figures.most, target.name(), Percentile(waits, 0.99));
+    writer.Reset();
+    std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(took_ms));
+    run.report().Add(figures.control, target.name(), Longest(writer.WaitsMs()));
+  }
+  run.report().Add(figures.floor, target.name(), LongestFlush(run, took_ms));
 }
 
 // How many a second.
@@ -174,7 +210,7 @@ void AwaitRest(const Run& run, const std::vector<Loaded>& all) {
 void ForceLive(Run& run, Target& target) {
   const metadata::Image image = MakeImage(run.Unique("registry.example/forced") + ":v1");
   Must(target.images().Create(PlainScope(), image, std::nullopt), "create image");
-  Force(run, target, {kLive, kLiveStall, kLiveMost, kLiveControl}, [&] {
+  Force(run, target, {kLive, kLiveStall, kLiveMost, kLiveControl, kLiveFloor}, [&] {
     metadata::ImageStore::DeleteOptions options;
     options.synchronous = true;
     Must(target.images().Delete(PlainScope(), image.name, options), "delete image");
@@ -182,7 +218,7 @@ void ForceLive(Run& run, Target& target) {
 }
 
 void ForceDead(Run& run, Target& target) {
-  Force(run, target, {kDead, kDeadStall, kDeadMost, kDeadControl}, [&] {
+  Force(run, target, {kDead, kDeadStall, kDeadMost, kDeadControl, kDeadFloor}, [&] {
     Must(target.leases().Delete(PlainScope().ns, model::LeaseId(kLease), /*synchronous=*/true),
          "delete lease");
   });
