@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "client/remote.h"
@@ -46,6 +47,9 @@ class Target {
   metadata::ScopedStores& stores() { return *stores_; }
   std::unique_ptr<snapshot::Snapshotter> Snapshots(const model::Scope& scope);
 
+  // So many clients, each with a connection of its own.
+  std::vector<client::ConnectionPtr> MoreConnections(int count) const;
+
   // Remembers what containers are made of: the image `reference`, which must be stored and
   // unpacked.
   void UseImage(const std::string& reference);
@@ -74,14 +78,20 @@ class Target {
   std::string config_;
 };
 
-// Calls work(0) .. work(count - 1), each once, from `clients` threads.
+// Calls work(i) or work(i, client) for 0 .. count - 1, each once, from `clients` threads.
 template <typename Work>
 void AtOnce(int clients, int count, const Work& work) {
   std::atomic<int> next{0};
   std::vector<std::thread> threads;
-  for (int c = 0; c < clients; ++c) {
-    threads.emplace_back([&] {
-      for (int i = next++; i < count; i = next++) work(i);
+  for (int client = 0; client < clients; ++client) {
+    threads.emplace_back([&, client] {
+      for (int i = next++; i < count; i = next++) {
+        if constexpr (std::is_invocable_v<Work, int, size_t>) {
+          work(i, static_cast<size_t>(client));
+        } else {
+          work(i);
+        }
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
