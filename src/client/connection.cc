@@ -28,7 +28,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& path) {
   arguments.SetMaxSendMessageSize(kMaxMessage);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstBackoffMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxBackoffMs);
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // else gRPC shares the socket
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY,
                       "localhost");  // strict servers refuse a path as authority
   return grpc::CreateCustomChannel(StrCat("unix:", path), grpc::InsecureChannelCredentials(),

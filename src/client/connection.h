@@ -1,6 +1,7 @@
 // One connection to a daemon's API socket (any containerd), and how every call on it is made.
 //
-// Thread-safe. Calls block; `Call` prepares their context. A connection reconnects by itself.
+// Thread-safe. Calls block; `Call` prepares their context. A connection reconnects by itself, and
+// shares its socket with no other one to the same address.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

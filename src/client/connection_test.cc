@@ -8,7 +8,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/test_dir.h"
@@ -70,6 +74,39 @@ class Dropper {
   std::thread thread_;
 };
 
+// Connections that a server at `path` has taken: state 03. proc_net_unix(5)
+int TakenAt(const std::string& path) {
+  std::ifstream table("/proc/net/unix");
+  int taken = 0;
+  for (std::string line; std::getline(table, line);)
+    taken += line.ends_with(path) && line.find(" 03 ") != std::string::npos ? 1 : 0;
+  return taken;
+}
+
+std::unique_ptr<grpc::Server> Serve(VersionServer& version, const std::string& path) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(StrCat("unix:", path), grpc::InsecureServerCredentials());
+  builder.RegisterService(&version);
+  return builder.BuildAndStart();
+}
+
+TEST(Connection, EachHasASocketOfItsOwn) {
+  TestDir tmp;
+  ConnectOptions options;
+  options.address = tmp.dir().path() + "/peer.sock";
+  VersionServer version;
+  const std::unique_ptr<grpc::Server> server = Serve(version, options.address);
+  ASSERT_NE(server, nullptr);
+  std::vector<std::shared_ptr<Connection>> connections;
+  for (int i = 1; i <= 3; ++i) {
+    Result<std::shared_ptr<Connection>> opened = Connection::Open(options);
+    ASSERT_TRUE(opened.ok()) << opened.error().text();
+    connections.push_back(*opened);
+    ASSERT_TRUE(AskVersion(*connections.back()).ok());
+    EXPECT_EQ(TakenAt(options.address), i);
+  }
+}
+
 TEST(Connection, ALazyOneKnocksRarelyAndIsThereSoonAfterThePeer) {
   TestDir tmp;
   ConnectOptions options;
@@ -89,10 +126,7 @@ TEST(Connection, ALazyOneKnocksRarelyAndIsThereSoonAfterThePeer) {
   }
   ASSERT_EQ(unlink(options.address.c_str()), 0);
   VersionServer version;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(StrCat("unix:", options.address), grpc::InsecureServerCredentials());
-  builder.RegisterService(&version);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  const std::unique_ptr<grpc::Server> server = Serve(version, options.address);
   ASSERT_NE(server, nullptr);
   const auto up = Clock::now();
   Result<std::string> answer = AskVersion(*connection);
