@@ -55,12 +55,11 @@ void CreateAtOnce(Run& run, Target& target, int count) {
   std::vector<metadata::Container> made;
   for (int i = 0; i < count; ++i)
     made.push_back(target.MakeContainer(run.Unique("many"), {"/bin/true"}, {}));
-  std::vector<std::unique_ptr<metadata::ContainerStore>> clients;
-  for (client::ConnectionPtr& connection : target.MoreConnections(kClients))
-    clients.push_back(client::RemoteContainers(std::move(connection)));
+  std::vector<Target> clients = Clients(target.daemon(), kClients);
   const auto begin = Now();
-  AtOnce(kClients, count, [&](int i, size_t client) {
-    Must(clients[client]->Create(PlainScope(), made[static_cast<size_t>(i)]), "create container");
+  AtOnce(clients, count, [&](Target& client, int i) {
+    Must(client.containers().Create(PlainScope(), made[static_cast<size_t>(i)]),
+         "create container");
   });
   run.report().Add(kCreate8, target.name(), count / (Millis(begin) / 1000));
   AtOnce(kClients, count, [&](int i) {

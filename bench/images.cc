@@ -34,10 +34,10 @@ struct Loaded {
 std::string Counted(const Figure& figure, int count) { return StrCat(figure.what, ", ", count); }
 
 void CreateImages(Run& run, Loaded& loaded, int first, int count) {
+  std::vector<Target> clients = Clients(*loaded.daemon, kClients);
   const auto begin = Now();
-  AtOnce(kClients, count, [&](int i) {
-    Must(loaded.target->images().Create(PlainScope(), MakeImage(first + i), std::nullopt),
-         "create image");
+  AtOnce(clients, count, [&](Target& client, int i) {
+    Must(client.images().Create(PlainScope(), MakeImage(first + i), std::nullopt), "create image");
   });
   run.report().Add(kCreate, loaded.candidate.name, count / (Millis(begin) / 1000));
 }

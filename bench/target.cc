@@ -25,13 +25,10 @@ Target::Target(Daemon& daemon) : daemon_(daemon) {
   tasks_ = client::RemoteTasks(connection_, PlainScope());
 }
 
-std::vector<client::ConnectionPtr> Target::MoreConnections(int count) const {
-  client::ConnectOptions options;
-  options.address = daemon_.socket();
-  std::vector<client::ConnectionPtr> connections;
-  for (int i = 0; i < count; ++i)
-    connections.push_back(Must(client::Connection::Open(options), "connect"));
-  return connections;
+std::vector<Target> Clients(Daemon& daemon, int count) {
+  std::vector<Target> clients;
+  for (int i = 0; i < count; ++i) clients.emplace_back(daemon);
+  return clients;
 }
 
 std::unique_ptr<snapshot::Snapshotter> Target::Snapshots(const model::Scope& scope) {

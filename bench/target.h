@@ -8,7 +8,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <type_traits>
 #include <vector>
 
 #include "client/remote.h"
@@ -47,9 +46,6 @@ class Target {
   metadata::ScopedStores& stores() { return *stores_; }
   std::unique_ptr<snapshot::Snapshotter> Snapshots(const model::Scope& scope);
 
-  // So many clients, each with a connection of its own.
-  std::vector<client::ConnectionPtr> MoreConnections(int count) const;
-
   // Remembers what containers are made of: the image `reference`, which must be stored and
   // unpacked.
   void UseImage(const std::string& reference);
@@ -78,23 +74,29 @@ class Target {
   std::string config_;
 };
 
-// Calls work(i) or work(i, client) for 0 .. count - 1, each once, from `clients` threads.
+// Calls work(0) .. work(count - 1), each once, from `clients` threads.
 template <typename Work>
 void AtOnce(int clients, int count, const Work& work) {
   std::atomic<int> next{0};
   std::vector<std::thread> threads;
-  for (int client = 0; client < clients; ++client) {
-    threads.emplace_back([&, client] {
-      for (int i = next++; i < count; i = next++) {
-        if constexpr (std::is_invocable_v<Work, int, size_t>) {
-          work(i, static_cast<size_t>(client));
-        } else {
-          work(i);
-        }
-      }
+  for (int c = 0; c < clients; ++c) {
+    threads.emplace_back([&] {
+      for (int i = next++; i < count; i = next++) work(i);
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// So many clients of a daemon, each with a connection of its own.
+std::vector<Target> Clients(Daemon& daemon, int count);
+// Calls work(client, 0) .. work(client, count - 1), each once, every client in a thread of its own.
+template <typename Work>
+void AtOnce(std::vector<Target>& clients, int count, const Work& work) {
+  const int threads = static_cast<int>(clients.size());
+  std::atomic<int> next{0};
+  AtOnce(threads, threads, [&](int c) {
+    for (int i = next++; i < count; i = next++) work(clients[static_cast<size_t>(c)], i);
+  });
 }
 
 }  // namespace corten::bench
