@@ -15,7 +15,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("CORTEN_BUILD", os.path.join(TOP, "build/dev"))
 PEERS = os.path.join(os.environ.get("CORTEN_PEERS", os.path.expanduser("~/.cache/corten/peers")), "bin")
 IMAGE = "corten.test/busybox:1"
-NEW_FILE = 32768  # bytes of a database that was just made
+NEW_FILE = 32768  # bytes of a database that was just made, as src/bolt/db_test.cc holds it
 failures = 0
 
 
