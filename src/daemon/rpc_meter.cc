@@ -4,7 +4,6 @@
 #include <grpcpp/support/status.h>
 
 #include "base/strcat.h"
-#include "proto/registered_descriptors.h"
 
 namespace corten::daemon {
 
@@ -95,7 +94,6 @@ RpcMeter::RpcMeter() = default;
 RpcMeter::~RpcMeter() = default;
 
 void RpcMeter::AddService(const std::string& full_name) {
-  proto::RegisterDescriptors();
   const google::protobuf::ServiceDescriptor* service =
       google::protobuf::DescriptorPool::generated_pool()->FindServiceByName(full_name);
   if (service == nullptr) return;

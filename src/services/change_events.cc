@@ -11,7 +11,6 @@
 #include "containerd/events/snapshot.pb.h"
 #include "containerd/events/task.pb.h"
 #include "containerd/services/images/v1/image_events.pb.h"
-#include "proto/registered_descriptors.h"
 #include "services/facades.h"
 
 namespace corten::services {
@@ -195,8 +194,7 @@ events::FieldReader MakeEventFieldReader() {
             const std::vector<std::string>& path) -> std::optional<std::string> {
     std::string name = event.type_url;
     if (const size_t slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
-    proto::RegisterDescriptors();
-    // Known messages only.
+    // Known messages only: those linked in by the includes above.
     const google::protobuf::Descriptor* descriptor =
         google::protobuf::DescriptorPool::generated_pool()->FindMessageTypeByName(name);
     if (descriptor == nullptr) return std::nullopt;
