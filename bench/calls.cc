@@ -1,5 +1,8 @@
 // Rows 28, 30, 31 and 33: single calls of one client, and container creates of eight.
+#include "api/objects.h"
+#include "containerd/services/containers/v1/containers.grpc.pb.h"
 #include "containerd/services/version/v1/version.grpc.pb.h"
+#include "in_flight.h"
 #include "journeys.h"
 
 namespace corten::bench {
@@ -52,18 +55,21 @@ void OneSnapshot(Run& run, Target& target) {
 }
 
 void CreateAtOnce(Run& run, Target& target, int count) {
-  std::vector<metadata::Container> made;
-  for (int i = 0; i < count; ++i)
-    made.push_back(target.MakeContainer(run.Unique("many"), {"/bin/true"}, {}));
-  std::vector<Target> clients = Clients(target.daemon(), kClients);
+  namespace wire_api = containerd::services::containers::v1;
+  std::vector<wire_api::CreateContainerRequest> requests;
+  for (int i = 0; i < count; ++i) {
+    api::ToProto(target.MakeContainer(run.Unique("many"), {"/bin/true"}, {}),
+                 requests.emplace_back().mutable_container());
+  }
+  const auto clients = Stubs<wire_api::Containers>(target.daemon(), kClients);
   const auto begin = Now();
-  AtOnce(clients, count, [&](Target& client, int i) {
-    Must(client.containers().Create(PlainScope(), made[static_cast<size_t>(i)]),
-         "create container");
-  });
+  CallAll<wire_api::CreateContainerResponse>(
+      clients, requests, &wire_api::Containers::Stub::AsyncCreate, "create container");
   run.report().Add(kCreate8, target.name(), count / (Millis(begin) / 1000));
   AtOnce(kClients, count, [&](int i) {
-    Must(target.containers().Delete(PlainScope(), made[static_cast<size_t>(i)].id),
+    Must(target.containers().Delete(
+             PlainScope(),
+             model::ContainerId(requests[static_cast<size_t>(i)].container().id())),
          "delete container");
   });
 }
@@ -81,7 +87,7 @@ void MeasureCalls(Run& run) {
     run.Alternate(run.N(150, 2), targets, [&](Target* target) { OneSnapshot(run, *target); });
   if (all || run.Wants("31"))
     run.Alternate(run.N(5, 1), targets,
-                  [&](Target* target) { CreateAtOnce(run, *target, run.N(800, 16)); });
+                  [&](Target* target) { CreateAtOnce(run, *target, run.N(2000, 16)); });
 }
 
 }  // namespace corten::bench

@@ -1,6 +1,9 @@
 // Rows 2, 31 and 32: ten thousand images are created by eight clients, listed, and then the daemon
 // is started anew on that root.
+#include "api/objects.h"
 #include "base/hash.h"
+#include "containerd/services/images/v1/images.grpc.pb.h"
+#include "in_flight.h"
 #include "journeys.h"
 
 namespace corten::bench {
@@ -34,11 +37,14 @@ struct Loaded {
 std::string Counted(const Figure& figure, int count) { return StrCat(figure.what, ", ", count); }
 
 void CreateImages(Run& run, Loaded& loaded, int first, int count) {
-  std::vector<Target> clients = Clients(*loaded.daemon, kClients);
+  namespace wire_api = containerd::services::images::v1;
+  std::vector<wire_api::CreateImageRequest> requests;
+  for (int i = 0; i < count; ++i)
+    api::ToProto(MakeImage(first + i), requests.emplace_back().mutable_image());
+  const auto clients = Stubs<wire_api::Images>(*loaded.daemon, kClients);
   const auto begin = Now();
-  AtOnce(clients, count, [&](Target& client, int i) {
-    Must(client.images().Create(PlainScope(), MakeImage(first + i), std::nullopt), "create image");
-  });
+  CallAll<wire_api::CreateImageResponse>(clients, requests, &wire_api::Images::Stub::AsyncCreate,
+                                         "create image");
   run.report().Add(kCreate, loaded.candidate.name, count / (Millis(begin) / 1000));
 }
 

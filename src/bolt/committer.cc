@@ -42,6 +42,7 @@ Status Committer::Update(const Db::UpdateFn& fn) {
   Request request;
   request.fn = &fn;
   Later later;
+  bool led = true;
   {
     std::unique_lock lock(mutex_);
     room_.wait(lock, [&] { return queue_.size() < max_queue_; });
@@ -51,9 +52,11 @@ Status Committer::Update(const Db::UpdateFn& fn) {
       if (request.done) break;
       for (std::unique_ptr<Request>& told_later : Lead(lock))
         later.push_back(std::move(told_later));
+      led = WakeNext(lock);
     }
   }
   Tell(std::move(later));
+  if (!led) LeadLater();
   return std::move(request.status);
 }
 
@@ -68,7 +71,9 @@ void Committer::UpdateLater(Db::UpdateFn fn, Db::DoneFn done) {
       request->later_done = std::move(done);
       request->fn = &request->later_fn;
       Push(request.release());
-      if (!leading_) WakeNext(lock);
+      const bool led = leading_ || WakeNext(lock);
+      lock.unlock();
+      if (!led) LeadLater();
       return;
     }
   }
@@ -88,30 +93,44 @@ void Committer::Gather(std::unique_lock<std::mutex>& lock) {
                          [&] { return queue_.size() >= enough; });
 }
 
-// Those who wait come first: they have a thread already. REQUIRES: nobody leads.
-void Committer::WakeNext(std::unique_lock<std::mutex>& lock) {
-  if (queue_.empty()) return;
-  for (Request* request : queue_) {
-    if (request->later_done) continue;
-    request->wake.notify_one();
-    return;
+Committer::Request* Committer::FirstWaiter() const {
+  const auto waiter = std::find_if(queue_.begin(), queue_.end(),
+                                   [](const Request* request) { return !request->later_done; });
+  return waiter != queue_.end() ? *waiter : nullptr;
+}
+
+// Those who wait come first: they have a thread already.
+bool Committer::WakeNext(std::unique_lock<std::mutex>& lock) {
+  if (queue_.empty()) return true;
+  if (Request* waiter = FirstWaiter()) {
+    waiter->wake.notify_one();
+    return true;
   }
-  if (std::exchange(runner_called_, true)) return;
+  if (std::exchange(runner_called_, true)) return true;
   lock.unlock();
   const bool accepted = runner_([this] { LeadLater(); });
-  if (!accepted) LeadLater();  // no thread to be had: this one
   lock.lock();
+  if (!accepted) runner_called_ = false;
+  return accepted;
 }
 
 void Committer::LeadLater() {
-  Later later;
-  {
-    std::unique_lock lock(mutex_);
+  std::unique_lock lock(mutex_);
+  for (;;) {
     runner_called_ = false;
     if (leading_ || queue_.empty()) return;  // whoever leads looks after those in line
-    later = Lead(lock);
+    Later later = Lead(lock);
+    const bool waiter = FirstWaiter() != nullptr;
+    if (waiter) {
+      (void)WakeNext(lock);
+    } else {
+      runner_called_ = true;  // this one comes back: those who are told are in line again soon
+    }
+    lock.unlock();
+    Tell(std::move(later));
+    if (waiter) return;
+    lock.lock();
   }
-  Tell(std::move(later));
 }
 
 void Committer::Tell(Later later) {
@@ -143,7 +162,6 @@ Committer::Later Committer::Lead(std::unique_lock<std::mutex>& lock) {
       member->wake.notify_one();  // under the lock: the member's stack is still there
     }
   }
-  WakeNext(lock);
   return later;
 }
 

@@ -61,8 +61,11 @@ class Committer {
   // that is half as large as it could be.
   void Gather(std::unique_lock<std::mutex>& lock);
   void Push(Request* request);
-  void WakeNext(std::unique_lock<std::mutex>& lock);
-  void LeadLater();  // the runner's task
+  Request* FirstWaiter() const;  // in line, with a thread that can lead; null: none
+  // Lets somebody else lead the next group, if there is one; false: there is nobody, call LeadLater
+  // without the lock. REQUIRES: nobody leads.
+  bool WakeNext(std::unique_lock<std::mutex>& lock);
+  void LeadLater();  // the runner's task: leads while nobody else does
   static void Tell(Later later);
 
   void RunGroup(const std::vector<Request*>& group);
