@@ -68,8 +68,7 @@ void CreateAtOnce(Run& run, Target& target, int count) {
   run.report().Add(kCreate8, target.name(), count / (Millis(begin) / 1000));
   AtOnce(kClients, count, [&](int i) {
     Must(target.containers().Delete(
-             PlainScope(),
-             model::ContainerId(requests[static_cast<size_t>(i)].container().id())),
+             PlainScope(), model::ContainerId(requests[static_cast<size_t>(i)].container().id())),
          "delete container");
   });
 }

@@ -12,8 +12,8 @@
 
 namespace corten::bench {
 
-// Makes the call of each of `requests` once, in their order: `stubs[c]` are the clients, `method` the
-// stub's asynchronous function. A call that fails ends the program, with `what`.
+// Makes the call of each of `requests` once, in their order: `stubs[c]` are the clients, `method`
+// the stub's asynchronous function. A call that fails ends the program, with `what`.
 template <typename Response, typename Stub, typename Request, typename Method>
 void CallAll(const std::vector<std::unique_ptr<Stub>>& stubs, const std::vector<Request>& requests,
              Method method, const std::string& what) {

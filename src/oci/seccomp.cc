@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "base/kernel_version.h"
 #include "oci/seccomp_profile.h"
 
 namespace corten::oci {
@@ -29,13 +28,7 @@ Json AllowIf(const char* name, const char* comparison, uint64_t value) {
 }
 
 // Tracing a process of one's own is safe since Linux 4.8, where seccomp is checked after ptrace.
-bool TracingIsSafe() {
-  utsname name = {};
-  int major = 0;
-  int minor = 0;
-  if (uname(&name) != 0 || sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
-  return major > 4 || (major == 4 && minor >= 8);
-}
+bool TracingIsSafe() { return KernelIsAtLeast(4, 8); }
 
 std::vector<std::string> Names(std::span<const char* const> calls) {
   return {calls.begin(), calls.end()};

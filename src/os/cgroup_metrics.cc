@@ -10,6 +10,7 @@
 
 #include "base/dir.h"
 #include "base/fd.h"
+#include "base/kernel_version.h"
 
 namespace corten::os {
 
@@ -160,10 +161,13 @@ uint64_t Unlimited() {
   return static_cast<uint64_t>(INT64_MAX) / page * page;
 }
 
+// kNone: the kernel knows no limit for this counter, so nothing was ever refused.
+enum class Limits { kPossible, kNone };
+
 // `above`: the lowest limit of the group and those above it, 0 if unknown. The four files of a
 // counter exist together.
 MetricsV1::MemoryEntry ReadMemoryEntry(const Group& dir, std::string_view prefix,
-                                       uint64_t above = 0) {
+                                       uint64_t above = 0, Limits limits = Limits::kPossible) {
   MetricsV1::MemoryEntry entry;
   bool has_max = false;
   bool has_usage = false;
@@ -172,6 +176,10 @@ MetricsV1::MemoryEntry ReadMemoryEntry(const Group& dir, std::string_view prefix
   if (!has_max || entry.max != 0)
     entry.usage = ReadNumber(dir, StrCat(prefix, ".usage_in_bytes"), &has_usage);
   if (!has_max && !has_usage) return entry;
+  if (limits == Limits::kNone) {
+    entry.limit = Unlimited();
+    return entry;
+  }
   entry.failures = ReadNumber(dir, StrCat(prefix, ".failcnt"));
   // Nobody up to the root has a limit: neither has the group.
   entry.limit = above == Unlimited() ? above : ReadNumber(dir, StrCat(prefix, ".limit_in_bytes"));
@@ -244,7 +252,10 @@ void ReadMemory(const Group& memory, MetricsV1* out) {
     out->usage = ReadMemoryEntry(memory, "memory", out->memory.Get("hierarchical_memory_limit"));
     out->swap =
         ReadMemoryEntry(memory, "memory.memsw", out->memory.Get("hierarchical_memsw_limit"));
-    out->kernel = ReadMemoryEntry(memory, "memory.kmem");
+    // Since Linux 5.16 what the kernel needs itself has no limit of its own; writing one has no
+    // effect.
+    static const Limits kernel_limits = KernelIsAtLeast(5, 16) ? Limits::kNone : Limits::kPossible;
+    out->kernel = ReadMemoryEntry(memory, "memory.kmem", 0, kernel_limits);
     out->kernel_tcp = ReadMemoryEntry(memory, "memory.kmem.tcp");
   }
   out->oom_control = FlatFigures(ReadText(memory, "memory.oom_control"));

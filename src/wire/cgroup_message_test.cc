@@ -116,7 +116,11 @@ TEST_F(CgroupMessages, V1FiguresThatFollowFromOthersNeedNoFile) {
             {"memory.failcnt", "9\n"},
             {"memory.memsw.max_usage_in_bytes", "7\n"},
             {"memory.memsw.usage_in_bytes", "6\n"},
-            {"memory.memsw.limit_in_bytes", "16384\n"}});
+            {"memory.memsw.limit_in_bytes", "16384\n"},
+            {"memory.kmem.max_usage_in_bytes", "4\n"},
+            {"memory.kmem.usage_in_bytes", "3\n"},
+            {"memory.kmem.limit_in_bytes", StrCat(unlimited, "\n")},
+            {"memory.kmem.failcnt", "0\n"}});
   place.v1_dirs["cpuacct"] = Group("c", {{"cpuacct.usage_percpu", "3 5 \n"}});
   place.v1_dirs["blkio"] = Group("b", {{"blkio.throttle.io_serviced", "Total 0\n"}});
   const auto read = ReadCgroupMessage(place);
@@ -128,6 +132,10 @@ TEST_F(CgroupMessages, V1FiguresThatFollowFromOthersNeedNoFile) {
   EXPECT_EQ(metrics.memory().usage().failcnt(), 9u);
   EXPECT_EQ(metrics.memory().swap().limit(), 16384u) << "its own limit, not the one above";
   EXPECT_EQ(metrics.memory().swap().usage(), 6u);
+  EXPECT_EQ(metrics.memory().kernel().max(), 4u);
+  EXPECT_EQ(metrics.memory().kernel().usage(), 3u);
+  EXPECT_EQ(metrics.memory().kernel().limit(), unlimited);
+  EXPECT_EQ(metrics.memory().kernel().failcnt(), 0u);
   EXPECT_EQ(metrics.cpu().usage().total(), 8u);
   EXPECT_EQ(metrics.blkio().io_serviced_recursive_size(), 0);
 }

@@ -4,30 +4,17 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
+#include "base/kernel_version.h"
 #include "os/idmap.h"
 #include "os/mount.h"
 
 namespace corten::snapshot::overlay {
-
-namespace {
-
-bool KernelIsAtLeast(int major, int minor) {
-  utsname name = {};
-  int have_major = 0;
-  int have_minor = 0;
-  if (uname(&name) != 0 || sscanf(name.release, "%d.%d", &have_major, &have_minor) != 2)
-    return false;
-  return have_major > major || (have_major == major && have_minor >= minor);
-}
-
-}  // namespace
 
 Result<bool> ListsFileTypes(const Dir& dir) {
   const Fd fd = TRY(dir.OpenFile(".", O_RDONLY | O_DIRECTORY));
