@@ -186,6 +186,27 @@ TEST(Group, WithoutARunnerLaterIsNow) {
   EXPECT_EQ(ExpectSound(*db).keys, 1U);
 }
 
+// The runner's line is full: who asks leads, however many come from those who are told.
+TEST(Group, ARunnerThatRefusesMakesTheCallerLead) {
+  constexpr int kCalls = 20000;
+  const TestDir dir;
+  Options options;
+  options.no_sync = true;
+  options.runner = [](const std::function<void()>&) { return false; };
+  const auto db = MustOpen(dir.File(), options);
+  int told = 0;
+  std::function<void(Status)> next = [&](Status status) {
+    EXPECT_TRUE(status.ok());
+    if (++told == kCalls) return;
+    db->UpdateLater([&](Tx& tx) { return PutNumber(tx, "b", "k", static_cast<uint64_t>(told)); },
+                    next);
+  };
+  db->UpdateLater([](Tx& tx) { return PutNumber(tx, "b", "k", 0); }, next);
+  EXPECT_EQ(told, kCalls);
+  EXPECT_EQ(db->GetStats().commits, static_cast<uint64_t>(kCalls));
+  EXPECT_EQ(db->GetStats().queued, 0U);
+}
+
 TEST(Group, ThreadsThatWaitAndThoseThatDoNotAreAllServed) {
   constexpr int kEach = 100;
   const TestDir dir;
