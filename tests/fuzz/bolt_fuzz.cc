@@ -164,15 +164,22 @@ Status ReadAll(const Bucket& bucket, int depth, int* budget) {
   return Ok();
 }
 
-bool Sound(Db& db) {
-  bool sound = false;
+struct Soundness {
+  bool all;
+  bool but_meta;  // whatever stands in the headers of the meta pages
+};
+Soundness Judge(Db& db) {
+  CheckReport report;
   const Status status = db.View([&](const Tx& tx) -> Status {
-    const CheckReport report = TRY(Check(tx));
-    sound = report.problems.empty();
+    report = TRY(Check(tx));
     return Ok();
   });
   if (!status.ok()) __builtin_trap();
-  return sound;
+  const auto of_meta = [](const std::string& problem) {
+    return problem.ends_with(": is not marked as a meta page");
+  };
+  return {report.problems.empty(),
+          std::all_of(report.problems.begin(), report.problems.end(), of_meta)};
 }
 
 void TryInput(const uint8_t* data, size_t size) {
@@ -180,20 +187,21 @@ void TryInput(const uint8_t* data, size_t size) {
   const std::string content = data[0] % 2 == 0 ? FromBytes(rest) : FromChanges(data[0] / 2, rest);
   const auto db = Db::OpenOn(std::make_unique<MemoryFile>(content), FuzzOptions());
   if (!db.ok()) return;
-  const bool sound = Sound(**db);
+  const auto [sound, sound_but_meta] = Judge(**db);
   int budget = 2000;
   const Status read = (*db)->View([&](const Tx& tx) { return ReadAll(tx.Root(), 6, &budget); });
   if (sound && !read.ok()) __builtin_trap();
   // With the free pages known from the start the updates use them; a sound file must say it is one.
+  // The search for them leaves the meta pages alone: a commit may be writing one.
   if ((data[0] & 64) != 0) {
     const Status walked = (*db)->WaitForFreePages();
-    if (walked.ok() != sound) __builtin_trap();
+    if (walked.ok() != sound_but_meta) __builtin_trap();
   }
   std::mt19937 random(data[0]);
   for (int i = 0; i < 3; ++i) {
     const Status written = (*db)->Update([&](Tx& tx) { return SomeSteps(tx, random); });
     if (sound && !written.ok() && written.error().Is(Code::kDataLoss)) __builtin_trap();
-    if (sound && !Sound(**db)) __builtin_trap();
+    if (sound && !Judge(**db).all) __builtin_trap();
   }
   (void)(*db)->WaitForFreePages();
 }
