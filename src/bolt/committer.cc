@@ -56,7 +56,7 @@ Status Committer::Update(const Db::UpdateFn& fn) {
     }
   }
   Tell(std::move(later));
-  if (!led) LeadLater();
+  if (!led) LeadLater(Leads::kForWantOfAThread);
   return std::move(request.status);
 }
 
@@ -73,7 +73,7 @@ void Committer::UpdateLater(Db::UpdateFn fn, Db::DoneFn done) {
       Push(request.release());
       const bool led = leading_ || WakeNext(lock);
       lock.unlock();
-      if (!led) LeadLater();
+      if (!led) LeadLater(Leads::kForWantOfAThread);
       return;
     }
   }
@@ -108,27 +108,28 @@ bool Committer::WakeNext(std::unique_lock<std::mutex>& lock) {
   }
   if (std::exchange(runner_called_, true)) return true;
   lock.unlock();
-  const bool accepted = runner_([this] { LeadLater(); });
+  const bool accepted = runner_([this] { LeadLater(Leads::kOn); });
   lock.lock();
   if (!accepted) runner_called_ = false;
   return accepted;
 }
 
-void Committer::LeadLater() {
+void Committer::LeadLater(Leads how) {
   std::unique_lock lock(mutex_);
-  for (;;) {
+  for (bool first = true;; first = false) {
     runner_called_ = false;
+    if (how == Leads::kForWantOfAThread && !first && !leading_ && WakeNext(lock)) return;
     if (leading_ || queue_.empty()) return;  // whoever leads looks after those in line
     Later later = Lead(lock);
-    const bool waiter = FirstWaiter() != nullptr;
-    if (waiter) {
-      (void)WakeNext(lock);
+    Request* waiter = FirstWaiter();
+    if (waiter != nullptr) {
+      waiter->wake.notify_one();
     } else {
       runner_called_ = true;  // this one comes back: those who are told are in line again soon
     }
     lock.unlock();
     Tell(std::move(later));
-    if (waiter) return;
+    if (waiter != nullptr) return;
     lock.lock();
   }
 }

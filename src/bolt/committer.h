@@ -65,7 +65,10 @@ class Committer {
   // Lets somebody else lead the next group, if there is one; false: there is nobody, call LeadLater
   // without the lock. REQUIRES: nobody leads.
   bool WakeNext(std::unique_lock<std::mutex>& lock);
-  void LeadLater();  // the runner's task: leads while nobody else does
+  // Leads one group after another. The runner's task does while nobody else leads (kOn); a caller,
+  // who has better things to do, until the runner has a thread again.
+  enum class Leads : uint8_t { kOn, kForWantOfAThread };
+  void LeadLater(Leads how);
   static void Tell(Later later);
 
   void RunGroup(const std::vector<Request*>& group);

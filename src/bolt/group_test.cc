@@ -207,6 +207,34 @@ TEST(Group, ARunnerThatRefusesMakesTheCallerLead) {
   EXPECT_EQ(db->GetStats().queued, 0U);
 }
 
+TEST(Group, ACallerLeadsNoLongerThanTheRunnerRefuses) {
+  constexpr size_t kCalls = 50;
+  const TestDir dir;
+  Runner runner;
+  std::atomic<int> refusals{3};
+  Options options = runner.MakeOptions();
+  options.runner = [&, accept = options.runner](std::function<void()> work) {
+    return refusals-- <= 0 && accept(std::move(work));
+  };
+  const auto db = MustOpen(dir.File(), options);
+  std::vector<std::thread::id> told;  // one call at a time
+  std::atomic<bool> done{false};
+  std::function<void(Status)> next = [&](Status status) {
+    EXPECT_TRUE(status.ok());
+    told.push_back(std::this_thread::get_id());
+    if (told.size() == kCalls) {
+      done = true;
+      return;
+    }
+    db->UpdateLater([&](Tx& tx) { return PutNumber(tx, "b", "k", told.size()); }, next);
+  };
+  db->UpdateLater([](Tx& tx) { return PutNumber(tx, "b", "k", 0); }, next);
+  while (!done) std::this_thread::yield();
+  runner.executor().Close();
+  ASSERT_EQ(told.size(), kCalls);
+  for (size_t i = 0; i < kCalls; ++i) EXPECT_EQ(told[i] == std::this_thread::get_id(), i < 3) << i;
+}
+
 TEST(Group, ThreadsThatWaitAndThoseThatDoNotAreAllServed) {
   constexpr int kEach = 100;
   const TestDir dir;
