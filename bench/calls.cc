@@ -61,9 +61,9 @@ void CreateAtOnce(Run& run, Target& target, int count) {
     api::ToProto(target.MakeContainer(run.Unique("many"), {"/bin/true"}, {}),
                  requests.emplace_back().mutable_container());
   }
-  const auto clients = Stubs<wire_api::Containers>(target.daemon(), kClients);
+  const std::vector<Target> clients = Clients(target.daemon(), kClients);
   const auto begin = Now();
-  CallAll<wire_api::CreateContainerResponse>(
+  CallAll<wire_api::Containers, wire_api::CreateContainerResponse>(
       clients, requests, &wire_api::Containers::Stub::AsyncCreate, "create container");
   run.report().Add(kCreate8, target.name(), count / (Millis(begin) / 1000));
   AtOnce(kClients, count, [&](int i) {

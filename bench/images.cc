@@ -41,10 +41,10 @@ void CreateImages(Run& run, Loaded& loaded, int first, int count) {
   std::vector<wire_api::CreateImageRequest> requests;
   for (int i = 0; i < count; ++i)
     api::ToProto(MakeImage(first + i), requests.emplace_back().mutable_image());
-  const auto clients = Stubs<wire_api::Images>(*loaded.daemon, kClients);
+  const std::vector<Target> clients = Clients(*loaded.daemon, kClients);
   const auto begin = Now();
-  CallAll<wire_api::CreateImageResponse>(clients, requests, &wire_api::Images::Stub::AsyncCreate,
-                                         "create image");
+  CallAll<wire_api::Images, wire_api::CreateImageResponse>(
+      clients, requests, &wire_api::Images::Stub::AsyncCreate, "create image");
   run.report().Add(kCreate, loaded.candidate.name, count / (Millis(begin) / 1000));
 }
 
