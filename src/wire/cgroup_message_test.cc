@@ -7,6 +7,7 @@
 
 #include <fstream>
 
+#include "base/kernel_version.h"
 #include "base/test_dir.h"
 #include "io/containerd/cgroups/v1/metrics.pb.h"
 #include "io/containerd/cgroups/v2/metrics.pb.h"
@@ -119,8 +120,8 @@ TEST_F(CgroupMessages, V1FiguresThatFollowFromOthersNeedNoFile) {
             {"memory.memsw.limit_in_bytes", "16384\n"},
             {"memory.kmem.max_usage_in_bytes", "4\n"},
             {"memory.kmem.usage_in_bytes", "3\n"},
-            {"memory.kmem.limit_in_bytes", StrCat(unlimited, "\n")},
-            {"memory.kmem.failcnt", "0\n"}});
+            {"memory.kmem.limit_in_bytes", "4096\n"},
+            {"memory.kmem.failcnt", "2\n"}});
   place.v1_dirs["cpuacct"] = Group("c", {{"cpuacct.usage_percpu", "3 5 \n"}});
   place.v1_dirs["blkio"] = Group("b", {{"blkio.throttle.io_serviced", "Total 0\n"}});
   const auto read = ReadCgroupMessage(place);
@@ -134,8 +135,9 @@ TEST_F(CgroupMessages, V1FiguresThatFollowFromOthersNeedNoFile) {
   EXPECT_EQ(metrics.memory().swap().usage(), 6u);
   EXPECT_EQ(metrics.memory().kernel().max(), 4u);
   EXPECT_EQ(metrics.memory().kernel().usage(), 3u);
-  EXPECT_EQ(metrics.memory().kernel().limit(), unlimited);
-  EXPECT_EQ(metrics.memory().kernel().failcnt(), 0u);
+  const bool no_limit = KernelIsAtLeast(5, 16);
+  EXPECT_EQ(metrics.memory().kernel().limit(), no_limit ? unlimited : 4096u);
+  EXPECT_EQ(metrics.memory().kernel().failcnt(), no_limit ? 0u : 2u);
   EXPECT_EQ(metrics.cpu().usage().total(), 8u);
   EXPECT_EQ(metrics.blkio().io_serviced_recursive_size(), 0);
 }
